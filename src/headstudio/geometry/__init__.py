@@ -1,0 +1,1 @@
+"""Cameras, rigid transforms and mesh topology. Axes and units: docs/conventions.md."""

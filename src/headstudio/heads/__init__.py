@@ -1,0 +1,1 @@
+"""Parametric heads: MakeHuman (default), ICT-FaceKit, FLAME (the user's file), all behind `HeadModel`."""

@@ -1,0 +1,171 @@
+"""`HeadModel`: what every parametric head offers, whatever its origin.
+
+Vertices are metres in the head frame: fixed to the skull, origin between the eyeball centres of the mean head,
+y up, the face looks to +z. The neck rotation turns the skull against the shoulders, so in this frame it moves the
+shoulders and leaves the face alone: a face tracker need not know it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import roma
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+REGIONS = (
+    "face", "eyelids", "eyeballs", "eyelashes", "nose", "lips", "mouth_cavity", "teeth", "tongue", "ears", "scalp", "neck",
+)  # fmt: skip
+"""Names of the vertex regions every head provides; they may overlap and may be empty (a head without teeth)."""
+
+JOINTS = ("neck", "head", "jaw", "eye_left", "eye_right")
+"""The skeleton of every head: neck is the root, head its child, jaw and eyes (the person's left, right) children of head."""
+
+JOINT_PARENTS = (-1, 0, 1, 1, 1)
+
+
+class Articulation(NamedTuple):
+    """One batch of head states beside identity."""
+
+    expression: Float[Tensor, "batch expressions"]
+    neck_rad: Float[Tensor, "batch 3"]
+    jaw_rad: Float[Tensor, "batch 3"]
+    gaze_rad: Float[Tensor, "batch 2 3"]
+
+
+@dataclass(frozen=True)
+class LandmarkEmbedding:
+    """Where detector landmarks lie on the surface."""
+
+    triangle: Int[Tensor, " landmarks"]
+    barycentric: Float[Tensor, "landmarks 3"]
+    weight: Float[Tensor, " landmarks"]
+    """Trust in [0, 1]; 0 where the landmark has no place on this head."""
+
+
+@dataclass(frozen=True)
+class HeadData:
+    """The constant tables of a head; `HeadModel` is their behaviour."""
+
+    name: str
+    licence: str
+    template_m: Float[Tensor, "vertices 3"]
+    triangles: Int[Tensor, "triangles 3"]
+    uv: Float[Tensor, "uvs 2"]
+    """Atlas in [0, 1], origin at the top left (as glTF)."""
+    uv_triangles: Int[Tensor, "triangles 3"]
+    identity_basis_m: Float[Tensor, "identities vertices 3"]
+    """Columns scaled to one prior standard deviation."""
+    expression_names: tuple[str, ...]
+    expression_basis_m: Float[Tensor, "expressions vertices 3"]
+    expression_to_arkit: Float[Tensor, "52 expressions"]
+    """Linear part of the mapping to ARKit-52 (gaze and jaw rotations are added by the model)."""
+    joint_weights: Float[Tensor, "joints vertices"]
+    """Rows sum to 1 over the neutral vertices: joint position = weights @ vertices."""
+    skin_weights: Float[Tensor, "vertices joints"]
+    """Linear blend skinning weights in the order of `JOINTS`, rows sum to 1."""
+    regions: Mapping[str, Bool[Tensor, " vertices"]]
+    landmarks: LandmarkEmbedding
+    expression_range: tuple[float, float] = (0.0, 1.0)
+    """Range of one expression coefficient."""
+    jaw_open_rad: float = 0.0
+    """Jaw rotation about x that ARKit's jawOpen = 1 stands for; 0 when the jaw is a blendshape."""
+
+
+class HeadModel(nn.Module):
+    """A parametric head: identity, expression and articulation in, vertices out; differentiable in all of them."""
+
+    def __init__(self, data: HeadData) -> None:
+        super().__init__()
+        self.data = data
+        for name, value in vars(data).items():
+            if isinstance(value, Tensor):
+                self.register_buffer(name, value, persistent=False)
+        self.register_buffer("landmark_vertices", data.triangles[data.landmarks.triangle], persistent=False)
+        self.register_buffer("landmark_barycentric", data.landmarks.barycentric, persistent=False)
+        self.register_buffer("landmark_weight", data.landmarks.weight, persistent=False)
+
+    @property
+    def name(self) -> str:
+        """Registered name."""
+        return self.data.name
+
+    @property
+    def identities(self) -> int:
+        """Number of identity coefficients."""
+        return self.data.identity_basis_m.shape[0]
+
+    @property
+    def expressions(self) -> int:
+        """Number of expression coefficients."""
+        return self.data.expression_basis_m.shape[0]
+
+    @property
+    def vertices(self) -> int:
+        """Number of vertices."""
+        return self.data.template_m.shape[0]
+
+    def rest(self, batch: int = 1) -> Articulation:
+        """The neutral state."""
+        zeros = self.template_m.new_zeros
+        return Articulation(zeros(batch, self.expressions), zeros(batch, 3), zeros(batch, 3), zeros(batch, 2, 3))
+
+    def neutral(
+        self, identity: Float[Tensor, "batch identities"], offsets_m: Float[Tensor, "#batch vertices 3"] | None = None
+    ) -> Float[Tensor, "batch vertices 3"]:
+        """The neutral face of an identity."""
+        flat = identity @ self.identity_basis_m.flatten(1)
+        shaped = self.template_m + flat.unflatten(1, (-1, 3))
+        return shaped if offsets_m is None else shaped + offsets_m
+
+    def joints(self, neutral_m: Float[Tensor, "batch vertices 3"]) -> Float[Tensor, "batch joints 3"]:
+        """Joint positions of neutral faces, in the order of `JOINTS`."""
+        return self.joint_weights @ neutral_m
+
+    def pose(
+        self, neutral_m: Float[Tensor, "#batch vertices 3"], articulation: Articulation
+    ) -> Float[Tensor, "batch vertices 3"]:
+        """Express and articulate neutral faces; the result stays in the skull's frame."""
+        flat = articulation.expression @ self.expression_basis_m.flatten(1)
+        expressed = neutral_m + flat.unflatten(1, (-1, 3))
+        rotations = self._joint_rotations(articulation)
+        pivots = self.joints(neutral_m).expand(rotations.shape[0], -1, -1)
+        # Head is the frame itself; the neck turns the shoulders the other way round about its own joint.
+        translations = pivots - (rotations @ pivots[..., None])[..., 0]
+        weights = self.skin_weights
+        blended_rotation = torch.einsum("vj,bjrc->bvrc", weights, rotations)
+        blended_translation = torch.einsum("vj,bjr->bvr", weights, translations)
+        return (blended_rotation @ expressed[..., None])[..., 0] + blended_translation
+
+    def forward(
+        self,
+        identity: Float[Tensor, "batch identities"],
+        articulation: Articulation,
+        offsets_m: Float[Tensor, "#batch vertices 3"] | None = None,
+    ) -> Float[Tensor, "batch vertices 3"]:
+        """Vertices of an identity in a state."""
+        return self.pose(self.neutral(identity, offsets_m), articulation)
+
+    def landmark_points(self, vertices_m: Float[Tensor, "batch vertices 3"]) -> Float[Tensor, "batch landmarks 3"]:
+        """The detector's landmarks on posed vertices."""
+        corners = vertices_m[:, self.landmark_vertices]
+        return (corners * self.landmark_barycentric[..., None]).sum(-2)
+
+    def region(self, *names: str) -> Bool[Tensor, " vertices"]:
+        """Union of named vertex regions."""
+        return torch.stack([self.data.regions[name] for name in names]).any(0).to(self.template_m.device)
+
+    def to_arkit(self, articulation: Articulation) -> Float[Tensor, "batch 52"]:
+        """The state as ARKit-52 weights in [0, 1]."""
+        raise NotImplementedError
+
+    def from_arkit(self, arkit: Float[Tensor, "batch 52"]) -> Articulation:
+        """The state that ARKit-52 weights ask for (neck at rest)."""
+        raise NotImplementedError
+
+    def _joint_rotations(self, articulation: Articulation) -> Float[Tensor, "batch joints 3 3"]:
+        neck, jaw = (roma.rotvec_to_rotmat(r) for r in (-articulation.neck_rad, articulation.jaw_rad))
+        eyes = roma.rotvec_to_rotmat(articulation.gaze_rad)
+        skull = torch.eye(3).to(neck).expand_as(neck)
+        return torch.stack([neck, skull, jaw, eyes[:, 0], eyes[:, 1]], dim=1)

@@ -1,0 +1,1 @@
+"""The nouns: dataclasses with their form on disk and no algorithm (docs/architecture.md, section 2)."""

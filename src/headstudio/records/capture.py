@@ -1,0 +1,228 @@
+"""`Capture`: one performance of one person, decoded once, with everything that was detected in it."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from headstudio.errors import HeadstudioError
+from headstudio.records import storage
+
+SCHEMA, VERSION = "headstudio.capture", 1
+
+
+class Annotation(str, enum.Enum):
+    """What may be known about the frames of a capture; a method declares which it needs."""
+
+    LANDMARKS = "landmarks"
+    MATTE = "matte"
+    PARSING = "parsing"
+    NORMALS = "normals"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which frames may be learned from; fixed once, at ingest (docs/protocol.md)."""
+
+    train_end: int
+    """Frames [0, train_end) are for training."""
+    held_out_start: int
+    """Frames [held_out_start, n) are held out; what lies between is the gap and serves neither."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the frames came from. Only the file's name is kept, never its path."""
+
+    file_name: str
+    sha256: str
+    width_px: int
+    """Upright width, after display rotation."""
+    height_px: int
+    """Upright height."""
+    rotation_deg: int
+    """Clockwise display rotation that was applied."""
+    start_s: float
+    """Presentation time of the first frame kept."""
+    codec: str
+    has_audio: bool
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The square window of the upright source picture that became the stored frame."""
+
+    left_px: float
+    top_px: float
+    side_px: float
+
+
+@dataclass(frozen=True)
+class CaptureView:
+    """One camera's frames. All per-frame tensors have the same length."""
+
+    name: str
+    source: Source
+    crop: Crop
+    times_s: Float[Tensor, " frames"]
+    """Exact presentation times on the capture's clock, float64, strictly increasing."""
+    landmarks_px: Float[Tensor, "frames 478 3"]
+    """MediaPipe landmarks in pixels of the stored frame, z in the same scale; NaN where no face was found."""
+    valid: Bool[Tensor, "height width"]
+    """False in padding, where the crop leaves the source picture."""
+    quality: Mapping[str, Float[Tensor, " frames"]]
+    """Per-frame measures by name: sharpness, exposure, face_size_px, occlusion, confidence, ..."""
+    clock_offset_s: float = 0.0
+    """Added to the view's own clock to reach the capture's clock."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A performance on disk; pictures are read when asked for."""
+
+    path: Path
+    size_px: int
+    """Side of the stored square frames."""
+    views: tuple[CaptureView, ...]
+    split: Split
+    annotations: frozenset[Annotation] = field(default_factory=frozenset)
+    """What was found at ingest."""
+
+    @property
+    def frames(self) -> int:
+        """Number of frames (of the first view, whose clock is the capture's)."""
+        return len(self.views[0].times_s)
+
+    @property
+    def identifier(self) -> str:
+        """A short name that follows from the content of the sources and how they were cut."""
+        view = self.views[0]
+        return f"{view.source.sha256[:12]}-{self.frames}-{self.size_px}"
+
+    @property
+    def train_frames(self) -> range:
+        """Indices of the frames that may be learned from."""
+        return range(self.split.train_end)
+
+    @property
+    def held_out_frames(self) -> range:
+        """Indices of the frames that score."""
+        return range(self.split.held_out_start, self.frames)
+
+    def image(self, frame: int, view: int = 0) -> UInt8[Tensor, "3 height width"]:
+        """One stored frame."""
+        return _picture(self.frame_path(frame, view), 3)
+
+    def matte(self, frame: int, view: int = 0) -> UInt8[Tensor, "1 height width"]:
+        """The person matte of one frame, 255 = person."""
+        return _picture(self.matte_path(frame, view), 1)
+
+    def frame_path(self, frame: int, view: int = 0) -> Path:
+        """Where a stored frame lies."""
+        return self.path / "frames" / self.views[view].name / f"{frame:06d}.jpg"
+
+    def matte_path(self, frame: int, view: int = 0) -> Path:
+        """Where a matte lies."""
+        return self.path / "mattes" / self.views[view].name / f"{frame:06d}.png"
+
+    def save_tables(self) -> None:
+        """Write everything but the pictures into `path` (which `storage.replacing_folder` provides)."""
+        tensors: dict[str, Tensor] = {}
+        for view in self.views:
+            tensors[f"{view.name}/times_s"] = view.times_s.double()
+            tensors[f"{view.name}/landmarks_px"] = view.landmarks_px.float()
+            tensors[f"{view.name}/valid"] = view.valid
+            tensors |= {f"{view.name}/quality/{key}": value.float() for key, value in view.quality.items()}
+        storage.write_tensors(self.path / "annotations.safetensors", tensors)
+        storage.write_json(
+            self.path / "capture.json",
+            SCHEMA,
+            VERSION,
+            {
+                "size_px": self.size_px,
+                "split": vars(self.split),
+                "annotations": sorted(a.value for a in self.annotations),
+                "views": [_view_json(view) for view in self.views],
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Capture":
+        """Read a capture folder; a missing or damaged file is told by name."""
+        path = Path(path)
+        where = path / "capture.json"
+        content = storage.read_json(where, SCHEMA, VERSION)
+        views_json = storage.field(content, "views", list, where)
+        required = {f"{v.get('name')}/{key}" for v in views_json for key in ("times_s", "landmarks_px", "valid")}
+        tensors = storage.read_tensors(path / "annotations.safetensors", required)
+        try:
+            capture = cls(
+                path,
+                int(content["size_px"]),
+                tuple(_view_from_json(v, tensors) for v in views_json),
+                Split(**content["split"]),
+                frozenset(Annotation(a) for a in content["annotations"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise HeadstudioError(
+                f"capture.json is damaged: {error}", where=where, next_step="ingest the video again"
+            ) from None
+        _check(capture)
+        return capture
+
+
+def _view_json(view: CaptureView) -> dict:
+    return {
+        "name": view.name,
+        "source": vars(view.source),
+        "crop": vars(view.crop),
+        "clock_offset_s": view.clock_offset_s,
+        "frames": len(view.times_s),
+    }
+
+
+def _view_from_json(content: dict, tensors: Mapping[str, Tensor]) -> CaptureView:
+    name = content["name"]
+    prefix = f"{name}/quality/"
+    return CaptureView(
+        name=name,
+        source=Source(**content["source"]),
+        crop=Crop(**content["crop"]),
+        times_s=tensors[f"{name}/times_s"],
+        landmarks_px=tensors[f"{name}/landmarks_px"],
+        valid=tensors[f"{name}/valid"].bool(),
+        quality={key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)},
+        clock_offset_s=float(content["clock_offset_s"]),
+    )
+
+
+def _check(capture: Capture) -> None:
+    again = "ingest the video again"
+    if not capture.views:
+        raise HeadstudioError("the capture has no view", where=capture.path, next_step=again)
+    for index, view in enumerate(capture.views):
+        lengths = {len(view.times_s), len(view.landmarks_px), *(len(q) for q in view.quality.values())}
+        if len(lengths) != 1:
+            raise HeadstudioError(f"tables of view {view.name} differ in length", where=capture.path, next_step=again)
+        if view.valid.shape != (capture.size_px, capture.size_px):
+            raise HeadstudioError(f"validity mask of view {view.name} has the wrong size", where=capture.path, next_step=again)
+        missing = next((i for i in range(len(view.times_s)) if not capture.frame_path(i, index).is_file()), None)
+        if missing is not None:
+            raise HeadstudioError("a frame is missing", where=capture.frame_path(missing, index), next_step=again)
+    if not 0 < capture.split.train_end <= capture.split.held_out_start <= capture.frames:
+        raise HeadstudioError("the train/held-out split does not fit the frames", where=capture.path, next_step=again)
+
+
+def _picture(path: Path, channels: int) -> Tensor:
+    try:
+        with Image.open(path) as picture:
+            array = np.array(picture.convert("RGB" if channels == 3 else "L"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise HeadstudioError(f"picture cannot be read: {error}", where=path, next_step="ingest the video again") from None
+    return torch.from_numpy(array.reshape(array.shape[0], array.shape[1], channels)).permute(2, 0, 1).contiguous()
