@@ -1,1 +1,1 @@
-""""""
+"""Rasteriser, interpolation, antialiasing, texture, light and compositing, differentiable in what a camera sees."""
