@@ -50,7 +50,7 @@ class Camera:
         shift[0, 2], shift[1, 2] = -left_px, -top_px
         return Camera(shift @ self.K_px, width_px, height_px)
 
-    def __getitem__(self, index: object) -> "Camera":
+    def __getitem__(self, index: int | slice | Tensor) -> "Camera":
         """The camera of some entries of the batch."""
         return replace(self, K_px=self.K_px[index])
 

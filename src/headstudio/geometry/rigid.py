@@ -6,7 +6,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def rigid(rotvec_rad: Float[Tensor, "*batch 3"], translation_m: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4 4"]:
+def rigid(
+    rotvec_rad: Float[Tensor, "*batch 3"], translation_m: Float[Tensor, "*batch 3"]
+) -> Float[Tensor, "*batch 4 4"]:
     """The transform that rotates by a rotation vector and then translates."""
     return from_rotation(roma.rotvec_to_rotmat(rotvec_rad), translation_m)
 
@@ -26,7 +28,9 @@ def invert(T_a_b: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
     return from_rotation(rotation, -(rotation @ T_a_b[..., :3, 3:])[..., 0])
 
 
-def transform(T_a_b: Float[Tensor, "*batch 4 4"], points_b: Float[Tensor, "*batch points 3"]) -> Float[Tensor, "*batch points 3"]:
+def transform(
+    T_a_b: Float[Tensor, "*batch 4 4"], points_b: Float[Tensor, "*batch points 3"]
+) -> Float[Tensor, "*batch points 3"]:
     """Points of frame b expressed in frame a."""
     return points_b @ T_a_b[..., :3, :3].transpose(-1, -2) + T_a_b[..., None, :3, 3]
 

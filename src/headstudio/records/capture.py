@@ -211,7 +211,9 @@ def _check(capture: Capture) -> None:
         if len(lengths) != 1:
             raise HeadstudioError(f"tables of view {view.name} differ in length", where=capture.path, next_step=again)
         if view.valid.shape != (capture.size_px, capture.size_px):
-            raise HeadstudioError(f"validity mask of view {view.name} has the wrong size", where=capture.path, next_step=again)
+            raise HeadstudioError(
+                f"validity mask of view {view.name} has the wrong size", where=capture.path, next_step=again
+            )
         missing = next((i for i in range(len(view.times_s)) if not capture.frame_path(i, index).is_file()), None)
         if missing is not None:
             raise HeadstudioError("a frame is missing", where=capture.frame_path(missing, index), next_step=again)
@@ -224,5 +226,7 @@ def _picture(path: Path, channels: int) -> Tensor:
         with Image.open(path) as picture:
             array = np.array(picture.convert("RGB" if channels == 3 else "L"))
     except (OSError, UnidentifiedImageError) as error:
-        raise HeadstudioError(f"picture cannot be read: {error}", where=path, next_step="ingest the video again") from None
+        raise HeadstudioError(
+            f"picture cannot be read: {error}", where=path, next_step="ingest the video again"
+        ) from None
     return torch.from_numpy(array.reshape(array.shape[0], array.shape[1], channels)).permute(2, 0, 1).contiguous()

@@ -39,6 +39,9 @@ ARKIT = Channel("expression", "arkit-52", "weight")
 """(..., 52) in [0, 1], Apple's order (`headstudio.motion.arkit.NAMES`)."""
 HEAD_POSE = Channel("head_pose", "world", "m")
 """(..., 4, 4) T_world_head; the head frame is fixed to the skull. World is the first view's camera."""
+HEAD_ROTATION = Channel("head_rotation", "relative", "rad")
+"""(..., 3) rotation vector of the head against its neutral, in camera-facing axes: those of glTF as the camera sees
+them (x to the right of the picture, y up, z out of it), so a positive y turns the face to the person's left."""
 NECK = Channel("neck_rotation", "skull", "rad")
 """(..., 3) rotation vector of the skull relative to the shoulders."""
 JAW = Channel("jaw_rotation", "skull", "rad")

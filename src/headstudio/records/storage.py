@@ -93,7 +93,9 @@ def read_tensors(path: Path, required: frozenset[str] | set[str] = frozenset()) 
     try:
         tensors = load_file(path)
     except (FileNotFoundError, IsADirectoryError):
-        raise HeadstudioError("a file of the record is missing", where=path, next_step="make the record again") from None
+        raise HeadstudioError(
+            "a file of the record is missing", where=path, next_step="make the record again"
+        ) from None
     except (OSError, SafetensorError) as error:
         raise HeadstudioError(f"tensors cannot be read: {error}", where=path, next_step="make it again") from None
     missing = sorted(required - tensors.keys())
