@@ -1,12 +1,13 @@
 """A textured, lit mesh in one pass: picture, mask, normals, depth, uv and labels from one rasterisation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from headstudio.errors import HeadstudioError
 from headstudio.geometry.camera import Camera
@@ -17,6 +18,9 @@ from headstudio.render.light import shade
 from headstudio.render.normals import vertex_normals
 from headstudio.render.rasterise import Fragments, interpolate, rasterise
 from headstudio.render.texture import MipPyramid, sample_texture
+
+Painting: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Colour (batch, channels, height, width) from uv (batch, 2, height, width) and hard mask (batch, 1, height, width)."""
 
 __all__ = ["MeshTopology", "Surface", "render_surface", "vertex_normals"]
 
@@ -82,7 +86,7 @@ def render_surface(
     vertices_camera_m: Float[Tensor, "batch vertices 3"],
     mesh: MeshTopology,
     camera: Camera,
-    texture: Float[Tensor, "#batch channels rows columns"] | MipPyramid | None = None,
+    texture: Float[Tensor, "#batch channels rows columns"] | MipPyramid | Painting | None = None,
     light_sh: Float[Tensor, "#batch 9 3"] | None = None,
     cull_backfaces: bool = False,
 ) -> Surface:
@@ -92,7 +96,8 @@ def render_surface(
         vertices_camera_m: points in camera axes (x right, y down, z forward), metres.
         mesh: triangles, atlas and labels.
         camera: intrinsics and image size.
-        texture: sRGB (three channels), or any channels when `light_sh` is None; a pyramid where it is used again.
+        texture: sRGB (three channels), or any channels when `light_sh` is None; a pyramid where it is used again;
+            or a function from uv and hard mask to colour, for layers that are mixed on the surface.
         light_sh: irradiance in camera axes, linear light; None shows the texture as it is.
         cull_backfaces: leave out triangles seen from inside.
     """
@@ -103,11 +108,11 @@ def render_surface(
     if texture is None:
         image, mask = None, antialias(hard, fragments, crossings)
     else:
-        colour = _light(sample_texture(texture, uv, hard), normals, light_sh, hard)
+        looked_up = texture(uv, hard) if callable(texture) else sample_texture(texture, uv, hard)
+        colour = _light(looked_up, normals, light_sh, hard)
         blended = antialias(torch.cat([colour, hard], dim=1), fragments, crossings)
-        mask = blended[:, -1:]
-        # Outside is black with alpha 0, so what was blended is premultiplied.
-        image = blended[:, :-1] / mask.clamp_min(_LEAST_ALPHA)
+        premultiplied, mask = blended.split([colour.shape[1], 1], dim=1)  # outside is black with alpha 0
+        image = premultiplied / mask.clamp_min(_LEAST_ALPHA)
     labels = None
     if mesh.labels is not None and mesh.triangle_labels is not None:
         labels = label_image(fragments, mesh.triangle_labels, mesh.labels.shape[1])
@@ -121,8 +126,9 @@ def _surface_maps(vertices_m: Tensor, mesh: MeshTopology, fragments: Fragments) 
     points, triangles = mesh.seam_points
     normals = vertex_normals(vertices_m, mesh.triangles).index_select(1, points[:, 0])
     uv = mesh.uv.to(normals)[points[:, 1]].expand(len(normals), -1, -1)
-    maps = interpolate(fragments, torch.cat([normals, uv], dim=-1), triangles)
-    return normalize(maps[:, :3], dim=1, eps=1e-6), maps[:, 3:]
+    normals, uv = interpolate(fragments, torch.cat([normals, uv], dim=-1), triangles).split([3, 2], dim=1)
+    # Written out because PyTorch's own norm over a strided dimension takes ten times as long on a CPU.
+    return normals * (normals * normals).sum(1, keepdim=True).clamp_min(1e-12).rsqrt(), uv
 
 
 def _light(colour: Tensor, normals: Tensor, light_sh: Tensor | None, mask: Tensor) -> Tensor:

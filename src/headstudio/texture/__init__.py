@@ -1,1 +1,1 @@
-""""""
+"""Textures from video: unprojection, blend masks, filling of what was not seen."""

@@ -1,0 +1,114 @@
+"""One static texture from many frames: every texel looks itself up in the frames that see it.
+
+Paper 1, section 3.3.1 takes the plain mean of the unwrapped frames; here frames that see a texel well (from the
+front, on the person, in a sharp picture) count more, and what disagrees with the rest counts less.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from headstudio.geometry.camera import Camera
+from headstudio.render.mesh import MeshTopology
+from headstudio.render.normals import vertex_normals
+from headstudio.render.rasterise import rasterise
+from headstudio.texture.texels import TexelMap
+
+
+@dataclass(frozen=True)
+class UnprojectionConfig:
+    """How frames are averaged into a texture."""
+
+    angle_power: float = 4.0
+    """Weight of a texel falls with this power of the cosine between its normal and the ray; the paper has 0."""
+    least_cosine: float = 0.15
+    """Texels seen more obliquely are not taken."""
+    depth_tolerance_m: float = 0.004
+    """A texel farther behind the nearest surface than this is hidden."""
+    robust_passes: int = 2
+    """Repeated means in which a colour far from the last mean counts less; 0 is the paper's plain mean."""
+    robust_scale: float = 0.08
+    """Colour distance (sRGB, 0..1) at which a frame counts less by the factor e."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One frame as the texture sees it."""
+
+    image: Float[Tensor, "3 height width"]
+    """sRGB in [0, 1]."""
+    trust: Float[Tensor, "1 height width"]
+    """Matte times validity, in [0, 1]."""
+    vertices_camera_m: Float[Tensor, "vertices 3"]
+    camera: Camera
+    """`K_px` of shape (1, 3, 3)."""
+    weight: float = 1.0
+    """Sharpness and confidence of the frame."""
+
+
+@dataclass(frozen=True)
+class Unprojected:
+    """A texture and how well each texel was seen."""
+
+    texture: Float[Tensor, "3 size size"]
+    weight: Float[Tensor, "1 size size"]
+
+    @property
+    def seen(self) -> Bool[Tensor, "1 size size"]:
+        """Texels with a colour of their own."""
+        return self.weight > 1e-4
+
+
+def unproject(
+    observations: Iterable[Observation], mesh: MeshTopology, texels: TexelMap, config: UnprojectionConfig
+) -> Unprojected:
+    """The texture that the observations agree on."""
+    samples = [_sample(observation, mesh, texels, config) for observation in observations]
+    colours = torch.stack([colour for colour, _ in samples])
+    weights = torch.stack([weight for _, weight in samples])
+    texture = _mean(colours, weights)
+    for _ in range(config.robust_passes):
+        distance = (colours.float() / 255 - texture).abs().mean(1, keepdim=True)
+        texture = _mean(colours, weights * torch.exp(-distance / config.robust_scale))
+    return Unprojected(texture, weights.sum(0))
+
+
+def _mean(colours: Tensor, weights: Tensor) -> Tensor:
+    total = weights.sum(0).clamp_min(1e-8)
+    summed = torch.zeros_like(total).expand(3, -1, -1).clone()
+    for colour, weight in zip(colours, weights, strict=True):
+        summed += colour.float() * (weight / 255)
+    return summed / total
+
+
+def _sample(
+    observation: Observation, mesh: MeshTopology, texels: TexelMap, config: UnprojectionConfig
+) -> tuple[Tensor, Tensor]:
+    """Colours (uint8, to hold hundreds of frames) and weights of all texels in one frame."""
+    vertices = observation.vertices_camera_m
+    attributes = torch.cat([vertices, vertex_normals(vertices[None], mesh.triangles)[0]], dim=1)
+    surface = texels.spread(attributes)
+    points, normals = surface[:3].flatten(1).T, F.normalize(surface[3:].flatten(1).T, dim=1)
+    cosine = -(F.normalize(points, dim=1) * normals).sum(1)
+    places_px, depth_m = observation.camera.project(points[None])
+    seen = _look_up(_nearest_depth(observation, mesh), places_px, "nearest")[0]
+    visible = (cosine > config.least_cosine) & (depth_m[0] < seen + config.depth_tolerance_m) & (seen > 0)
+    looked_up = _look_up(torch.cat([observation.image, observation.trust]), places_px, "bilinear")
+    weight = observation.weight * cosine.clamp_min(0) ** config.angle_power * visible * looked_up[3]
+    size = texels.mask.shape
+    colour = (looked_up[:3] * 255).round().clamp(0, 255).to(torch.uint8)
+    return colour.reshape(3, *size), (weight * texels.mask.flatten()).reshape(1, *size)
+
+
+def _nearest_depth(observation: Observation, mesh: MeshTopology) -> Tensor:
+    return rasterise(observation.vertices_camera_m[None], mesh.triangles, observation.camera).depth_m
+
+
+def _look_up(image: Float[Tensor, "channels height width"], places_px: Tensor, mode: str) -> Tensor:
+    size = places_px.new_tensor([image.shape[2], image.shape[1]])
+    grid = (places_px / size * 2 - 1).clamp(-2, 2)[:, None]
+    return F.grid_sample(image[None], grid, mode=mode, align_corners=False)[0, :, 0]
