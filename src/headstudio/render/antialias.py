@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import Function
 
+from headstudio.render.checks import check_shape
 from headstudio.render.rasterise import Fragments
 
 
@@ -34,6 +35,8 @@ def antialias(
         fragments: what `rasterise` found.
         crossings: `find_crossings(fragments)`, where several images share it or label borders count as edges too.
     """
+    batch, height, width = fragments.triangle.shape
+    check_shape(image, (batch, None, height, width), "image")
     crossings = find_crossings(fragments) if crossings is None else crossings
     return _Blend.apply(image.float().contiguous(), fragments.positions_px, crossings.pixels, crossings.edges)
 
@@ -46,16 +49,25 @@ def find_crossings(fragments: Fragments, triangle_labels: Int[Tensor, " triangle
     triangle = fragments.triangle
     positions, triangles = fragments.positions_px.detach().contiguous(), fragments.triangles
     adjacency = edge_neighbours(triangles) if fragments.adjacency is None else fragments.adjacency
+    check_shape(adjacency, tuple(triangles.shape), "adjacency")
     adjacency = adjacency.to(torch.int32).contiguous()
     (batch, height, width), vertices, faces = triangle.shape, positions.shape[1], len(triangles)
-    labelled = triangle_labels is not None
-    labels = triangle_labels.to(torch.int32).contiguous() if labelled else triangle.new_empty(0)
+    labels = triangle.new_empty(0)
+    if triangle_labels is not None:
+        check_shape(triangle_labels, (faces,), "triangle_labels")
+        labels = triangle_labels.to(torch.int32).contiguous()
     marks = triangle.new_empty(batch * faces)
-    launch(edges.mark_edges, batch * faces, positions, triangles, adjacency, labels, int(labelled), vertices, faces, marks)  # fmt: skip
+    launch(
+        edges.mark_edges, batch * faces, positions, triangles, adjacency, labels, int(triangle_labels is not None),
+        vertices, faces, marks,
+    )  # fmt: skip
     count = triangle.new_zeros(1)
     # Every pixel has at most two pairs; memory that is not written to costs nothing on a CPU.
     pixels, ends = triangle.new_empty(2 * triangle.numel(), 3), triangle.new_empty(2 * triangle.numel(), 2)
-    launch(edges.find_crossings, triangle.numel(), triangle, fragments.depth_m.detach(), positions, triangles, adjacency, marks, vertices, faces, width, height, count, pixels, ends)  # fmt: skip
+    launch(
+        edges.find_crossings, triangle.numel(), triangle, fragments.depth_m.detach(), positions, triangles, adjacency,
+        marks, vertices, faces, width, height, count, pixels, ends,
+    )  # fmt: skip
     found = int(count)
     return Crossings(pixels[:found], ends[:found])
 
@@ -104,5 +116,8 @@ class _Blend(Function):
         _, channels, height, width = image.shape
         gradient = gradients[0].contiguous()
         to_image, to_positions = gradient.clone(), torch.zeros_like(positions)
-        launch(edges.blend_backward, len(pixels), pixels, ends, positions, image, channels, width, height, gradient, to_image, to_positions)  # fmt: skip
+        launch(
+            edges.blend_backward, len(pixels), pixels, ends, positions, image, channels, width, height,
+            gradient, to_image, to_positions,
+        )  # fmt: skip
         return to_image, to_positions, None, None

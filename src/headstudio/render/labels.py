@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from headstudio.render.antialias import antialias, find_crossings
 from headstudio.render.rasterise import Fragments
@@ -29,6 +28,7 @@ def label_image(
         labels: one label in [0, count) per triangle.
         count: number of labels.
     """
-    hard = one_hot(labels.long(), count).float()
-    seen = torch.cat([hard, hard.new_zeros(1, count)])[fragments.triangle.long()]
-    return antialias(seen.movedim(-1, 1), fragments, find_crossings(fragments, labels))
+    # Index -1, where nothing is seen, reads the label appended at the end.
+    seen = torch.cat([labels.long(), labels.new_full((1,), -1, dtype=torch.int64)])[fragments.triangle.long()]
+    hard = seen[:, None] == torch.arange(count, device=seen.device)[:, None, None]
+    return antialias(hard.float(), fragments, find_crossings(fragments, labels))

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
+from headstudio.render.checks import check_batch, check_shape
+
 Y00 = 0.28209479177387814
 """The constant harmonic; a coefficient of 1 / Y00 on it alone is irradiance 1 from everywhere."""
 _Y1 = 0.4886025119029199
@@ -22,10 +24,14 @@ def spherical_harmonics(normals: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*s
 
 
 def shade(
-    normals: Float[Tensor, "batch 3 height width"], light_sh: Float[Tensor, "batch 9 3"]
+    normals: Float[Tensor, "batch 3 height width"], light_sh: Float[Tensor, "#batch 9 3"]
 ) -> Float[Tensor, "batch 3 height width"]:
     """Irradiance (linear RGB, may be negative for coefficients that are no light) on surfaces with unit normals."""
-    return _Shade.apply(normals.float().contiguous(), light_sh.float().contiguous())
+    check_shape(normals, (None, 3, None, None), "normals")
+    check_shape(light_sh, (None, 9, 3), "light_sh")
+    check_batch(light_sh, len(normals), "light_sh")
+    light = light_sh.float().expand(len(normals), -1, -1)
+    return _Shade.apply(normals.float().contiguous(), light.contiguous())
 
 
 class _Shade(Function):
@@ -49,5 +55,8 @@ class _Shade(Function):
         batch, _, height, width = normals.shape
         to_normals = torch.empty_like(normals)
         to_light = normals.new_zeros(batch, height, 9, 3)
-        launch(shading.shade_backward, batch * height, normals, light, height * width, width, gradients[0].contiguous(), to_normals, to_light)  # fmt: skip
+        launch(
+            shading.shade_backward, batch * height, normals, light, height * width, width,
+            gradients[0].contiguous(), to_normals, to_light,
+        )  # fmt: skip
         return to_normals, to_light.sum(1)

@@ -139,5 +139,5 @@ def _light(colour: Tensor, normals: Tensor, light_sh: Tensor | None, mask: Tenso
             f"light falls on a texture of {colour.shape[1]} channels",
             next_step="pass RGB, or no light for feature maps",
         )
-    irradiance = shade(normals, light_sh.expand(len(normals), -1, -1)).clamp_min(0.0)
+    irradiance = shade(normals, light_sh).clamp_min(0.0)
     return linear_to_srgb(srgb_to_linear(colour) * irradiance) * mask

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import normalize
 
-from headstudio.render.rasterise import check_indices
+from headstudio.render.checks import check_indices, check_shape
 
 
 def vertex_normals(
@@ -18,6 +18,7 @@ def vertex_normals(
 
     They point to the side from which the triangles are counter-clockwise, in the frame of the vertices.
     """
+    check_shape(triangles, (None, 3), "triangles")
     check_indices(triangles, vertices.shape[1], "triangles")
     corners = triangles.to(torch.int32).contiguous()
     # Areas of a head in metres are about 1e-6, hence the small divisor.
@@ -44,5 +45,8 @@ class _SumFaceNormals(Function):
         points, triangles = ctx.saved_tensors
         batch, vertices, _ = points.shape
         scattered = torch.zeros_like(points)
-        launch(normals.sum_face_normals_backward, batch * len(triangles), points, triangles, vertices, len(triangles), gradients[0].contiguous(), scattered)  # fmt: skip
+        launch(
+            normals.sum_face_normals_backward, batch * len(triangles), points, triangles, vertices, len(triangles),
+            gradients[0].contiguous(), scattered,
+        )  # fmt: skip
         return scattered, None

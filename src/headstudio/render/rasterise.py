@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import Function
 
-from headstudio.errors import HeadstudioError
 from headstudio.geometry.camera import Camera
+from headstudio.render.checks import check_batch, check_indices, check_shape
 
 NEAREST_M = 1e-4
 """Triangles with a corner at or in front of this depth are not drawn."""
@@ -50,7 +50,7 @@ def rasterise(
 ) -> Fragments:
     """Nearest surface point behind every pixel centre.
 
-    Not drawn are triangles with a corner nearer than `NEAREST_M`, without area, or with a coordinate that is not finite.
+    Not drawn are triangles with a corner nearer than `NEAREST_M`, without area, or with a coordinate not finite.
 
     Args:
         vertices_camera_m: points in camera axes (x right, y down, z forward), metres.
@@ -59,6 +59,7 @@ def rasterise(
         cull_backfaces: leave out triangles that are seen from inside.
         adjacency: `edge_neighbours(triangles)`; saves `antialias` from computing it anew.
     """
+    check_shape(triangles, (None, 3), "triangles")
     check_indices(triangles, vertices_camera_m.shape[1], "triangles")
     positions_px = _project(vertices_camera_m.float(), camera)
     corners = triangles.to(torch.int32).contiguous()
@@ -66,18 +67,6 @@ def rasterise(
         positions_px, corners, camera.width_px, camera.height_px, cull_backfaces
     )
     return Fragments(triangle, barycentric, depth_m, positions_px, corners, adjacency)
-
-
-def check_indices(indices: Int[Tensor, "..."], count: int, name: str) -> None:
-    """Refuse indices outside [0, count), which would read foreign memory in a kernel."""
-    if indices.numel():
-        lowest, highest = (int(bound) for bound in indices.aminmax())
-        if lowest < 0 or highest >= count:
-            raise HeadstudioError(
-                f"an index is outside 0 to {count - 1}",
-                where=name,
-                next_step="pass the table that belongs to this mesh",
-            )
 
 
 def interpolate(
@@ -94,11 +83,8 @@ def interpolate(
         attributes: one row per point, for all batch entries or per entry.
         attribute_triangles: the three points of each triangle; differs from the mesh's own where charts have seams.
     """
-    if len(attribute_triangles) != len(fragments.triangles):
-        raise HeadstudioError(
-            f"{len(attribute_triangles)} attribute triangles for a mesh of {len(fragments.triangles)}",
-            next_step="pass one row of attribute indices per triangle",
-        )
+    check_shape(attribute_triangles, tuple(fragments.triangles.shape), "attribute_triangles")
+    check_batch(attributes, len(fragments.triangle), "attributes")
     check_indices(attribute_triangles, attributes.shape[1], "attribute_triangles")
     corners = attribute_triangles.to(torch.int32).contiguous()
     return _Interpolate.apply(attributes.float().contiguous(), fragments.barycentric, fragments.triangle, corners)
@@ -122,10 +108,16 @@ class _Rasterise(Function):
         positions = positions.contiguous()
         shape = (batch, height, width)
         keys = torch.full(shape, torch.iinfo(torch.int64).max, dtype=torch.int64, device=positions.device)
-        launch(visibility.scatter_depth, batch * faces, positions, triangles, vertices, faces, width, height, int(cull), keys)  # fmt: skip
+        launch(
+            visibility.scatter_depth, batch * faces, positions, triangles, vertices, faces, width, height,
+            int(cull), keys,
+        )  # fmt: skip
         triangle = torch.empty(shape, dtype=torch.int32, device=positions.device)
         barycentric, depth = positions.new_empty(*shape, 3), positions.new_empty(shape)
-        launch(visibility.resolve, keys.numel(), keys, positions, triangles, vertices, width, height, triangle, barycentric, depth)  # fmt: skip
+        launch(
+            visibility.resolve, keys.numel(), keys, positions, triangles, vertices, width, height,
+            triangle, barycentric, depth,
+        )  # fmt: skip
         ctx.save_for_backward(positions, triangles, triangle)
         ctx.mark_non_differentiable(triangle)
         ctx.set_materialize_grads(False)
@@ -144,7 +136,10 @@ class _Rasterise(Function):
         barycentric = _dense(barycentric, positions.new_zeros(()), (*triangle.shape, 3))
         depth = _dense(depth, positions.new_zeros(()), triangle.shape)
         scattered = torch.zeros_like(positions)
-        launch(visibility.resolve_backward, triangle.numel(), triangle, positions, triangles, positions.shape[1], width, height, barycentric, depth, scattered)  # fmt: skip
+        launch(
+            visibility.resolve_backward, triangle.numel(), triangle, positions, triangles, positions.shape[1],
+            width, height, barycentric, depth, scattered,
+        )  # fmt: skip
         return scattered, None, None, None, None
 
 
@@ -162,7 +157,10 @@ class _Interpolate(Function):
         _, points, channels = attributes.shape
         stride = points * channels if len(attributes) > 1 else 0
         image = attributes.new_empty(batch, channels, height, width)
-        launch(interpolation.interpolate, triangle.numel(), triangle, barycentric, corners, attributes, stride, channels, height * width, image)  # fmt: skip
+        launch(
+            interpolation.interpolate, triangle.numel(), triangle, barycentric, corners, attributes, stride, channels,
+            height * width, image,
+        )  # fmt: skip
         ctx.save_for_backward(attributes, barycentric, triangle, corners)
         return image
 
@@ -178,5 +176,8 @@ class _Interpolate(Function):
         wanted = ctx.needs_input_grad[0]
         to_attributes = torch.zeros_like(attributes) if wanted else attributes.new_empty(0)
         to_barycentric = torch.empty_like(barycentric)
-        launch(interpolation.interpolate_backward, triangle.numel(), triangle, barycentric, corners, attributes, stride, channels, height * width, gradients[0].contiguous(), int(wanted), to_attributes, to_barycentric)  # fmt: skip
+        launch(
+            interpolation.interpolate_backward, triangle.numel(), triangle, barycentric, corners, attributes, stride,
+            channels, height * width, gradients[0].contiguous(), int(wanted), to_attributes, to_barycentric,
+        )  # fmt: skip
         return to_attributes if wanted else None, to_barycentric, None, None

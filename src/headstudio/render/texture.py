@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import avg_pool2d
 
+from headstudio.render.checks import check_batch, check_shape
+
 
 @dataclass(frozen=True)
 class MipPyramid:
@@ -47,7 +49,10 @@ def sample_texture(
         mip: False looks up the finest level alone.
     """
     pyramid = texture if isinstance(texture, MipPyramid) else build_pyramid(texture, None if mip else 1)
+    check_shape(uv, (None, 2, None, None), "uv")
+    check_batch(pyramid.texels, len(uv), "texture")
     mask = uv.new_ones(len(uv), 1, *uv.shape[2:]) if mask is None else mask
+    check_shape(mask, (len(uv), 1, *uv.shape[2:]), "mask")
     sizes = pyramid.sizes if mip else pyramid.sizes[:1]
     return _Sample.apply(
         pyramid.texels.contiguous(), uv.float().contiguous(), mask.detach().float().contiguous(), sizes
@@ -61,12 +66,12 @@ class _Sample(Function):
         from headstudio.render.kernels.launching import launch
 
         batch, _, height, width = uv.shape
-        channels = texels.shape[2]
+        stride, channels = _strides(texels)
         table = _level_table(sizes).to(uv.device)
-        stride = texels.shape[1] * channels if len(texels) > 1 else 0
-        image = uv.new_empty(batch, channels, height, width)
-        launch(texturing.sample, mask.numel(), texels, table, len(sizes), stride, channels, uv, mask, width, height, image)  # fmt: skip
-        ctx.save_for_backward(texels, uv, mask, table)
+        level, image = torch.empty_like(mask), uv.new_empty(batch, channels, height, width)
+        launch(texturing.choose_level, mask.numel(), uv, mask, table, len(sizes), width, height, level)
+        launch(texturing.sample, mask.numel(), texels, table, level, stride, channels, uv, height * width, image)
+        ctx.save_for_backward(texels, uv, level, table)
         return image
 
     @staticmethod
@@ -74,15 +79,22 @@ class _Sample(Function):
         from headstudio.render.kernels import texturing
         from headstudio.render.kernels.launching import launch
 
-        texels, uv, mask, table = ctx.saved_tensors
-        _, _, height, width = uv.shape
-        channels = texels.shape[2]
-        stride = texels.shape[1] * channels if len(texels) > 1 else 0
+        texels, uv, level, table = ctx.saved_tensors
+        stride, channels = _strides(texels)
         wanted = ctx.needs_input_grad[0]
         to_texels = torch.zeros_like(texels) if wanted else texels.new_empty(0)
         to_uv = torch.empty_like(uv)
-        launch(texturing.sample_backward, mask.numel(), texels, table, len(table), stride, channels, uv, mask, width, height, gradients[0].contiguous(), int(wanted), to_texels, to_uv)  # fmt: skip
+        launch(
+            texturing.sample_backward, level.numel(), texels, table, level, stride, channels, uv, uv.shape[2] * uv.shape[3],
+            gradients[0].contiguous(), int(wanted), to_texels, to_uv,
+        )  # fmt: skip
         return to_texels if wanted else None, to_uv, None, None
+
+
+def _strides(texels: Tensor) -> tuple[int, int]:
+    """Floats from one batch entry's texels to the next (0 where all share one texture), and from texel to texel."""
+    shared, channels = len(texels) == 1, texels.shape[2]
+    return 0 if shared else texels.shape[1] * channels, channels
 
 
 def _level_table(sizes: tuple[tuple[int, int], ...]) -> Tensor:

@@ -1,9 +1,10 @@
+# type: ignore
+# ruff: noqa: UP018, RUF046, SIM110
 """Analytic antialiasing of edges after Laine et al. 2020, "Modular Primitives", section 3.4.
 
 Edge k of a triangle lies opposite its corner k. A marked edge (a silhouette, or a border between labels) that
 passes between two neighbouring pixel centres blends their colours by where it crosses the line between the centres.
 """
-# pyright: reportInvalidTypeForm=false, reportIndexIssue=false, reportArgumentType=false
 
 import warp as wp
 
@@ -11,7 +12,7 @@ from headstudio.render.kernels.visibility import NEAREST_M, edge
 
 wp.set_module_options({"enable_backward": False})
 
-LONGEST_WALK = wp.constant(12)
+LONGEST_WALK = wp.constant(64)
 
 
 @wp.func
@@ -196,7 +197,7 @@ def walk(
 
 @wp.func
 def crossing_place(pixels: wp.vec3i, a: wp.vec3, b: wp.vec3, width: int, height: int) -> wp.vec2:
-    """Where the edge crosses the line from the nearer centre (0) to the other (1), less 1/2; and how far along the edge."""
+    """Where the edge crosses the line from the nearer centre (-1/2) to the other (1/2); how far along the edge."""
     axis = pixels[2]
     row = pixels[0] / width
     along = float(pixels[0] - row * width) + 0.5

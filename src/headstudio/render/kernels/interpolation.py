@@ -1,5 +1,6 @@
+# type: ignore
+# ruff: noqa: UP018
 """Attributes of the visible surface point of every pixel, and their gradient."""
-# pyright: reportInvalidTypeForm=false, reportIndexIssue=false, reportArgumentType=false
 
 import warp as wp
 

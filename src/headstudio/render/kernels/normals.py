@@ -1,5 +1,5 @@
+# type: ignore
 """Vertex normals as the normalised sum of the area-weighted normals of the triangles around each vertex."""
-# pyright: reportInvalidTypeForm=false, reportIndexIssue=false, reportArgumentType=false
 
 import warp as wp
 

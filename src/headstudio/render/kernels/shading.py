@@ -1,5 +1,5 @@
+# type: ignore
 """Irradiance of second-order spherical harmonics per pixel (Ramamoorthi and Hanrahan 2001, equation 3's basis)."""
-# pyright: reportInvalidTypeForm=false, reportIndexIssue=false, reportArgumentType=false
 
 import warp as wp
 

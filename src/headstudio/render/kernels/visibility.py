@@ -1,10 +1,10 @@
+# type: ignore
 """Z-buffer, barycentric coordinates and their gradient.
 
 Positions are (x_px, y_px, z_m) per vertex of the whole batch. With e_i the edge function of a pixel centre opposite
 corner i, the perspective-correct coordinates are b_i = (e_i / z_i) / sum_j(e_j / z_j) and the depth is
 sum_j(e_j) / sum_j(e_j / z_j): 1/z is linear on the image plane.
 """
-# pyright: reportInvalidTypeForm=false, reportIndexIssue=false, reportArgumentType=false
 
 import warp as wp
 
@@ -63,6 +63,7 @@ def scatter_depth(
     row_first = clamp_to_int(top - 0.5, height)
     row_last = clamp_to_int(bottom + 0.5, height)
     side = wp.sign(area)
+    inverse = wp.vec3(1.0 / a[2], 1.0 / b[2], 1.0 / c[2])
     for row in range(row_first, row_last):
         y = float(row) + 0.5
         for column in range(column_first, column_last):
@@ -71,7 +72,7 @@ def scatter_depth(
             eb = edge(c, a, x, y) * side
             ec = edge(a, b, x, y) * side
             if ea >= 0.0 and eb >= 0.0 and ec >= 0.0:
-                depth = (ea + eb + ec) / (ea / a[2] + eb / b[2] + ec / c[2])
+                depth = (ea + eb + ec) / (ea * inverse[0] + eb * inverse[1] + ec * inverse[2])
                 # Positive floats sort like their bits, so one 64-bit minimum picks the nearest triangle.
                 key = (wp.int64(wp.cast(depth, int)) << wp.int64(32)) | wp.int64(face)
                 wp.atomic_min(keys, (batch * height + row) * width + column, key)
