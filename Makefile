@@ -1,0 +1,32 @@
+# `make test` and `make demo` do everything in a virtual environment of their own; nothing else is touched.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= out/demo
+BIN = $(VENV)/bin
+
+.PHONY: test lint demo clean
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready-to-develop
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+demo: $(VENV)/ready-to-run
+	$(BIN)/headstudio demo -o $(OUT)
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(VENV)/ready-to-run: pyproject.toml constraints.txt scripts/install_torch.sh scripts/system_libraries.sh
+	$(PYTHON) -m venv $(VENV)
+	sh scripts/install_torch.sh $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[onnx]'
+	sh scripts/system_libraries.sh $(BIN)/python
+	touch $@
+
+$(VENV)/ready-to-develop: $(VENV)/ready-to-run
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@

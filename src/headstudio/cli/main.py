@@ -1,0 +1,63 @@
+"""The door: finds the verb, loads that verb alone, and turns what goes wrong into a sentence and an exit code.
+
+Nothing here may import anything heavy: `headstudio --help` answers at once.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import headstudio
+from headstudio.cli.failures import USAGE, guarded
+
+VERBS = {
+    "make": "a video becomes an avatar, the whole way; goes on where it stopped",
+    "demo": "the whole way with a synthetic actor, whose truth is known",
+    "ingest": "a video becomes a capture: frames, landmarks, mattes, quality, split",
+    "track": "how the head moved in a capture",
+    "train": "a tracked capture becomes an avatar, by a method of your choice",
+    "train-driver": "learn to drive an avatar from a source that does not fit it directly",
+    "evaluate": "numbers on the held-out frames",
+    "drive": "an avatar re-enacts a video, a capture or an ARKit recording",
+    "export": "an avatar for other programs",
+    "doctor": "what this machine has and lacks",
+}
+"""Every verb with its line of help; `headstudio.cli.<verb>` holds its `Options` and its `run`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if verb in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if verb == "--version":
+        print(f"headstudio {headstudio.__version__}")
+        return 0
+    if verb not in VERBS:
+        print(f"error: no verb is called {verb}: choose one of {', '.join(VERBS)}.", file=sys.stderr)
+        return USAGE
+    return guarded(lambda: _perform(verb, rest), debug="--debug" in rest, as_json="--json" in rest)
+
+
+def _perform(verb: str, arguments: list[str]) -> None:
+    module = importlib.import_module(f"headstudio.cli.{verb.replace('-', '_')}")
+    from headstudio.cli.options import parse, perform
+
+    perform(module.run, parse(module.Options, f"headstudio {verb}", arguments, getattr(module, "explain", None)))
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {summary}" for verb, summary in VERBS.items()]
+    return "\n".join(
+        [
+            headstudio.__doc__ or "",
+            "",
+            "usage: headstudio VERB ...",
+            "",
+            *lines,
+            "",
+            "Every verb has --help, --json (one JSON object on stdout) and --debug (tracebacks).",
+        ]
+    )
