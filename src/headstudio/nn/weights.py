@@ -6,7 +6,7 @@ import pickle
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -59,14 +59,15 @@ def load_extractor(kind: ExtractorKind, path: Path | str | None = None, download
 
 def find_weights(kind: ExtractorKind) -> Path | None:
     """The first weight file of this network in HEADSTUDIO_WEIGHTS or torch's hub cache, if there is one."""
-    return next((file for file in _candidates(kind) if file.is_file()), None)
-
-
-def _candidates(kind: ExtractorKind) -> Iterator[Path]:
     names = [PUBLISHED[kind]] + ([_KERAS_PORT] if kind == "squeezenet1.1" else [])
+    return next((file for name in names if (file := find_file(name)) is not None), None)
+
+
+def find_file(name: str) -> Path | None:
+    """A file of this name in HEADSTUDIO_WEIGHTS or torch's hub cache, if there is one."""
     folder = os.environ.get(ENVIRONMENT)
-    for base in ([Path(folder)] if folder else []) + [_cache_folder()]:
-        yield from (base / name for name in names)
+    folders = ([Path(folder)] if folder else []) + [_cache_folder()]
+    return next((base / name for base in folders if (base / name).is_file()), None)
 
 
 def _cache_folder() -> Path:
@@ -74,7 +75,7 @@ def _cache_folder() -> Path:
 
 
 def _load(kind: ExtractorKind, file: Path) -> Extractor:
-    state = _read(file)
+    state = read_state(file)
     keras_port = "conv1.weight" in state
     if keras_port:
         state = _renamed_keras_port(state)
@@ -94,12 +95,13 @@ def _load(kind: ExtractorKind, file: Path) -> Extractor:
     return extractor.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def read_state(file: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file or of a `.pth` state dict; anything else is refused, nothing is executed."""
     again = "copy or download the file again"
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)  # admits tensors only, executes nothing
+        state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise HeadstudioError("the weight file is missing", where=file, next_step="check the path") from None
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
