@@ -1,1 +1,1 @@
-""""""
+"""Signals that drive avatars: formats, neutral frames, transfer between people, resampling."""
