@@ -5,12 +5,48 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from headstudio.errors import HeadstudioError
 from headstudio.records import storage
+from headstudio.records.channels import Channel
 
 SCHEMA, VERSION = "headstudio.avatar", 1
+
+
+@dataclass(frozen=True)
+class AtRest:
+    """The person at rest before the camera that filmed them: what another's performance is carried over to."""
+
+    channels: Mapping[Channel, Tensor]
+    """The signals of the neutral frame, without a frame dimension."""
+    K_px: Float[Tensor, "3 3"]
+    """Intrinsics of that frame."""
+    size_px: int
+    """Side of the frame, to which `K_px` refers."""
+    covered: Mapping[str, tuple[float, float]]
+    """What the training frames covered, by ARKit unit and angle (`headstudio.motion.ranges`)."""
+
+    def plain(self) -> dict[str, Any]:
+        """The same as dictionaries and lists."""
+        return {
+            "channels": {str(channel): values.tolist() for channel, values in self.channels.items()},
+            "K_px": self.K_px.tolist(),
+            "size_px": self.size_px,
+            "covered": {name: list(bounds) for name, bounds in self.covered.items()},
+        }
+
+    @classmethod
+    def from_plain(cls, content: Mapping[str, Any]) -> "AtRest":
+        """What `plain` took apart."""
+        return cls(
+            {Channel.parse(name): torch.tensor(values) for name, values in content["channels"].items()},
+            torch.tensor(content["K_px"]),
+            int(content["size_px"]),
+            {name: (float(low), float(high)) for name, (low, high) in content["covered"].items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -31,6 +67,8 @@ class Avatar:
     """Follows from the weights; names the avatar's latent space."""
     training_range: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
     """By channel: 1st and 99th percentile of every component over the training frames."""
+    at_rest: AtRest | None = None
+    """Where driving starts from; None for drivers and encoders."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What it was made from and with: source hashes, versions, seeds, steps, seconds."""
     notes: tuple[str, ...] = ()
@@ -41,6 +79,7 @@ class Avatar:
         with storage.replacing_folder(path) as folder:
             storage.write_tensors(folder / "weights.safetensors", self.weights)
             content = {key: value for key, value in vars(self).items() if key != "weights"}
+            content["at_rest"] = None if self.at_rest is None else self.at_rest.plain()
             storage.write_json(folder / "avatar.json", SCHEMA, VERSION, content)
 
     @classmethod
@@ -56,6 +95,7 @@ class Avatar:
             return cls(
                 weights=weights,
                 training_range=ranges,
+                at_rest=None if content["at_rest"] is None else AtRest.from_plain(content["at_rest"]),
                 provenance=dict(content["provenance"]),
                 notes=tuple(content["notes"]),
                 **checked,

@@ -10,11 +10,13 @@ from torch import Tensor
 
 import headstudio
 from headstudio.errors import HeadstudioError
-from headstudio.records.avatar import Avatar
+from headstudio.motion.neutral import find_neutral
+from headstudio.motion.ranges import training_range
+from headstudio.records.avatar import AtRest, Avatar
 from headstudio.training import checkpoint, registry
 from headstudio.training.batches import usable_training_frames
 from headstudio.training.config import from_plain, to_plain
-from headstudio.training.contract import AvatarModel, Driver, Source, Sources, Trainable
+from headstudio.training.contract import TARGET, AvatarModel, Driver, Source, Sources, Trainable
 
 
 def describe(
@@ -43,6 +45,7 @@ def describe(
         weights=weights,
         identifier=_identifier(weights),
         training_range=_range(model, sources),
+        at_rest=_at_rest(sources[TARGET][0]) if isinstance(model, AvatarModel) else None,
         provenance={"sources": made_from, "versions": versions, **(provenance or {})},
         notes=model.notes(),
     )
@@ -91,6 +94,14 @@ def _identifier(weights: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(weights[name].contiguous().view(torch.uint8).numpy().tobytes() if weights[name].numel() else b"")
     return digest.hexdigest()[:16]
+
+
+def _at_rest(source: Source) -> AtRest:
+    frames = usable_training_frames(source)
+    neutral = find_neutral(source.motion, frames)
+    camera = source.track.view(torch.tensor([neutral.frame])).camera
+    covered = training_range(source.motion.select(frames))
+    return AtRest(neutral.channels, camera.K_px[0], source.track.size_px, covered)
 
 
 def _range(model: Trainable, sources: Sources) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
