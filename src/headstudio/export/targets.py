@@ -1,0 +1,62 @@
+"""What an avatar can be exported to: one registry, and a door that asks what the avatar declares."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from headstudio.errors import HeadstudioError
+from headstudio.export.clip import with_clip
+from headstudio.export.gltf import write_glb
+from headstudio.records.motion import Motion
+from headstudio.training.contract import AvatarModel, Capability
+
+
+@dataclass(frozen=True)
+class ExportTarget:
+    """A form in which other programs take an avatar."""
+
+    description: str
+    """One line for `--help`."""
+    suffix: str
+    """Of the file's name; empty for a folder."""
+    needs: frozenset[Capability]
+    """What the avatar must declare."""
+    write: Callable[[AvatarModel, Path, Motion | None], None]
+    """Writes an avatar, with a performance if there is one."""
+
+
+def _write_glb(avatar: AvatarModel, path: Path, motion: Motion | None) -> None:
+    asset = avatar.surface()
+    write_glb(path, asset if motion is None else with_clip(asset, motion))
+
+
+TARGETS: Mapping[str, ExportTarget] = MappingProxyType(
+    {
+        "glb": ExportTarget(
+            "textured mesh with ARKit blendshapes and a skeleton, for any 3D engine",
+            ".glb",
+            frozenset({Capability.SURFACE}),
+            _write_glb,
+        ),
+    }
+)
+"""Export targets by name."""
+
+
+def export_avatar(avatar: AvatarModel, target: str, path: Path | str, motion: Motion | None = None) -> Path:
+    """Write an avatar for another program and return where; the suffix is added when it is missing."""
+    if target not in TARGETS:
+        known = ", ".join(sorted(TARGETS))
+        raise HeadstudioError(f"no export target is called {target!r}", next_step=f"choose one of: {known}")
+    chosen = TARGETS[target]
+    lacking = sorted(capability.value for capability in chosen.needs - avatar.capabilities)
+    if lacking:
+        raise HeadstudioError(
+            f"this avatar cannot become {target}: it does not declare {', '.join(lacking)}",
+            next_step="train a method that does, or choose another target",
+        )
+    path = Path(path)
+    path = path if path.suffix == chosen.suffix else path.with_name(path.name + chosen.suffix)
+    chosen.write(avatar, path, motion)
+    return path
