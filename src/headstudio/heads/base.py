@@ -14,13 +14,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from headstudio.heads.arkit import GAZE_DIRECTIONS, JAW_OPEN, gaze_columns
+
 REGIONS = (
-    "face", "eyelids", "eyeballs", "eyelashes", "nose", "lips", "mouth_cavity", "teeth", "tongue", "ears", "scalp", "neck",
+    "face", "eyelids", "eyeballs", "eyelashes", "nose", "lips",
+    "mouth_cavity", "teeth", "tongue", "ears", "scalp", "neck",
 )  # fmt: skip
 """Names of the vertex regions every head provides; they may overlap and may be empty (a head without teeth)."""
 
 JOINTS = ("neck", "head", "jaw", "eye_left", "eye_right")
-"""The skeleton of every head: neck is the root, head its child, jaw and eyes (the person's left, right) children of head."""
+"""The skeleton of every head: neck is the root, head its child; jaw and eyes (the person's left, right) hang on head."""
 
 JOINT_PARENTS = (-1, 0, 1, 1, 1)
 
@@ -71,6 +74,10 @@ class HeadData:
     """Range of one expression coefficient."""
     jaw_open_rad: float = 0.0
     """Jaw rotation about x that ARKit's jawOpen = 1 stands for; 0 when the jaw is a blendshape."""
+    gaze_full_rad: tuple[float, float, float, float] = (0.30, 0.30, 0.45, 0.45)
+    """Eye rotation that ARKit's eyeLookUp, Down, In and Out = 1 stand for."""
+    arkit_to_expression: Float[Tensor, "expressions 52"] | None = None
+    """Linear part of the way back; None stands for the pseudo-inverse of `expression_to_arkit`."""
 
 
 class HeadModel(nn.Module):
@@ -80,8 +87,11 @@ class HeadModel(nn.Module):
         super().__init__()
         self.data = data
         for name, value in vars(data).items():
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and name != "arkit_to_expression":
                 self.register_buffer(name, value, persistent=False)
+        back = data.arkit_to_expression
+        back = torch.linalg.pinv(data.expression_to_arkit) if back is None else back
+        self.register_buffer("arkit_to_expression", back, persistent=False)
         self.register_buffer("landmark_vertices", data.triangles[data.landmarks.triangle], persistent=False)
         self.register_buffer("landmark_barycentric", data.landmarks.barycentric, persistent=False)
         self.register_buffer("landmark_weight", data.landmarks.weight, persistent=False)
@@ -157,12 +167,36 @@ class HeadModel(nn.Module):
         return torch.stack([self.data.regions[name] for name in names]).any(0).to(self.template_m.device)
 
     def to_arkit(self, articulation: Articulation) -> Float[Tensor, "batch 52"]:
-        """The state as ARKit-52 weights in [0, 1]."""
-        raise NotImplementedError
+        """The state as ARKit-52 weights in [0, 1]; where the eyes look is told by gaze alone."""
+        weights = (articulation.expression @ self.expression_to_arkit.T).clone()
+        if self.data.jaw_open_rad:
+            weights[:, JAW_OPEN] += articulation.jaw_rad[:, 0] / self.data.jaw_open_rad
+        for direction, full_rad in zip(GAZE_DIRECTIONS, self.data.gaze_full_rad, strict=True):
+            turned = articulation.gaze_rad @ self._gaze_axes(direction)
+            weights[:, gaze_columns(direction)] = turned.diagonal(dim1=1, dim2=2) / full_rad
+        return weights.clamp(0.0, 1.0)
 
     def from_arkit(self, arkit: Float[Tensor, "batch 52"]) -> Articulation:
         """The state that ARKit-52 weights ask for (neck at rest)."""
-        raise NotImplementedError
+        low, high = self.data.expression_range
+        expression = (arkit @ self.arkit_to_expression.T).clamp(low, high)
+        state = self.rest(arkit.shape[0])
+        jaw_rad = torch.cat([arkit[:, JAW_OPEN, None] * self.data.jaw_open_rad, state.jaw_rad[:, 1:]], dim=1)
+        gaze_rad = state.gaze_rad
+        for direction, full_rad in zip(GAZE_DIRECTIONS, self.data.gaze_full_rad, strict=True):
+            amount = arkit[:, gaze_columns(direction)] * full_rad
+            gaze_rad = gaze_rad + amount[..., None] * self._gaze_axes(direction).T
+        return Articulation(expression, state.neck_rad, jaw_rad, gaze_rad)
+
+    def _gaze_axes(self, direction: str) -> Float[Tensor, "3 eyes"]:
+        """Axes about which the left and the right eye turn to look up, down, in (to the nose) or out."""
+        axes = {
+            "Up": [[-1.0, 0, 0], [-1.0, 0, 0]],
+            "Down": [[1.0, 0, 0], [1.0, 0, 0]],
+            "In": [[0, -1.0, 0], [0, 1.0, 0]],
+            "Out": [[0, 1.0, 0], [0, -1.0, 0]],
+        }
+        return self.template_m.new_tensor(axes[direction]).T
 
     def _joint_rotations(self, articulation: Articulation) -> Float[Tensor, "batch joints 3 3"]:
         neck, jaw = (roma.rotvec_to_rotmat(r) for r in (-articulation.neck_rad, articulation.jaw_rad))
