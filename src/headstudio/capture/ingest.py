@@ -1,0 +1,181 @@
+"""`ingest`: a video becomes a capture, in two passes that each run at the speed of decoding.
+
+The first pass finds the face (`survey`), then one crop is fixed for the clip (`framing`), and the second pass crops,
+mattes and writes (`store`). The folder appears whole or not at all.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from headstudio.capture import audio, checks
+from headstudio.capture.config import IngestConfig
+from headstudio.capture.coverage import Finding, preflight
+from headstudio.capture.decode import Video, open_video, sha256_of
+from headstudio.capture.detector import Detector, FaceDetector, HandDetector
+from headstudio.capture.face_measures import head_angles_deg, openings, weak_pose
+from headstudio.capture.follow import box_of
+from headstudio.capture.framing import choose_crop, to_stored, valid_mask
+from headstudio.capture.matte import MediaPipeMatte
+from headstudio.capture.providers import Estimator, NetworkMatte
+from headstudio.capture.quality import confidence
+from headstudio.capture.store import PictureTables, write_pictures
+from headstudio.capture.survey import Survey, survey_clip
+from headstudio.progress import Progress, Silent
+from headstudio.records import storage
+from headstudio.records.capture import Annotation, Capture, CaptureView, Crop, Source, Split
+
+VIEW = "main"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What looks at the pictures."""
+
+    detector: Detector
+    matte: Estimator
+    hands: HandDetector | None = None
+
+    @classmethod
+    def standard(cls, config: IngestConfig) -> "Tools":
+        """MediaPipe's models, or the files that the config names."""
+        matte = MediaPipeMatte() if config.matte is None else NetworkMatte(config.matte)
+        return cls(FaceDetector(), matte, HandDetector())
+
+    def close(self) -> None:
+        """Give the models back."""
+        for tool in (self.detector, self.matte, self.hands):
+            if tool is not None:
+                tool.close()
+
+
+def ingest(
+    video: Path | str,
+    output: Path | str,
+    config: IngestConfig | None = None,
+    progress: Progress | None = None,
+    tools: Callable[[IngestConfig], Tools] = Tools.standard,
+) -> Capture:
+    """Read a video and write the capture folder `output`, replacing what was there once all is done.
+
+    Args:
+        video: any file that FFmpeg reads.
+        config: the defaults when not given.
+        progress: who is told how far the work is.
+        tools: makes the detectors; for tests and other backends.
+    """
+    config, progress, output = config or IngestConfig(), progress or Silent(), Path(output)
+    source = open_video(Path(video))
+    checks.check_config(config, source)
+    made = tools(config)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            checksum = pool.submit(sha256_of, source.path)
+            survey = survey_clip(source, config, made.detector, made.hands, progress)
+        findings = checks.check_survey(source, survey, config)
+        with storage.replacing_folder(output) as folder:
+            capture = _write(folder, source, survey, config, made, checksum.result(), findings, progress)
+    finally:
+        made.close()
+    return replace(capture, path=output)
+
+
+def _write(
+    folder: Path,
+    video: Video,
+    survey: Survey,
+    config: IngestConfig,
+    tools: Tools,
+    checksum: str,
+    findings: tuple[Finding, ...],
+    progress: Progress,
+) -> Capture:
+    landmarks = survey.landmarks_px
+    pose = weak_pose(landmarks)
+    crop = choose_crop(pose.head_box_px(), video.width_px, video.height_px, config.crop_margin)
+    valid = valid_mask(crop, video.width_px, video.height_px, config.size_px)
+    stored = to_stored(landmarks, crop, config.size_px)
+    tables = write_pictures(folder, VIEW, video, survey, config, crop, stored, valid, tools.matte, progress)
+    has_audio, unheard = _audio(folder, video, survey)
+    quality = _quality(survey, landmarks, stored, tables)
+    view = _view(video, survey, crop, checksum, stored, valid, quality, has_audio)
+    split = split_of(survey.clock_s, config.held_out_fraction, config.gap_s)
+    annotations = frozenset({Annotation.LANDMARKS, Annotation.MATTE})
+    capture = Capture(folder, config.size_px, (view,), split, annotations)
+    capture.save_tables()
+    missing = tuple(a.value for a in Annotation if a not in annotations)
+    preflight(survey.clock_s, quality, missing, (*findings, *unheard)).save(folder)
+    checks.save_request(folder, config, checksum)
+    return capture
+
+
+def split_of(times_s: np.ndarray, held_out_fraction: float, gap_s: float) -> Split:
+    """The last part held out, the gap before it left to nobody (docs/protocol.md)."""
+    start = int(np.ceil(len(times_s) * (1 - held_out_fraction)))
+    start = min(start, len(times_s) - 1)
+    return Split(int(np.searchsorted(times_s, times_s[start] - gap_s, side="right")), start)
+
+
+def _quality(survey: Survey, landmarks: np.ndarray, stored: np.ndarray, tables: PictureTables) -> dict[str, np.ndarray]:
+    pose = weak_pose(landmarks)
+    seen = np.isfinite(landmarks).all((1, 2))
+    return {
+        **tables.measures,
+        "face_size_px": box_of(landmarks)[:, 2:].max(1),
+        "occlusion": np.where(seen, np.maximum(np.array(survey.hands), tables.outside_matte), np.nan),
+        "confidence": confidence(stored, pose.residual),
+        **head_angles_deg(pose.rotation()),
+        **openings(landmarks),
+    }
+
+
+def _view(
+    video: Video,
+    survey: Survey,
+    crop: Crop,
+    checksum: str,
+    stored: np.ndarray,
+    valid: np.ndarray,
+    quality: dict[str, np.ndarray],
+    has_audio: bool,
+) -> CaptureView:
+    source = Source(
+        file_name=video.path.name,
+        sha256=checksum,
+        width_px=video.width_px,
+        height_px=video.height_px,
+        rotation_deg=video.rotation_deg,
+        start_s=float(survey.times_s[0]),
+        codec=video.codec,
+        has_audio=has_audio,
+    )
+    tables = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in quality.items()}
+    return CaptureView(
+        name=VIEW,
+        source=source,
+        crop=crop,
+        times_s=torch.from_numpy(survey.clock_s),
+        landmarks_px=torch.from_numpy(stored.astype(np.float32)),
+        valid=torch.from_numpy(valid),
+        quality=tables,
+    )
+
+
+def _audio(folder: Path, video: Video, survey: Survey) -> tuple[bool, tuple[Finding, ...]]:
+    """Sound is a companion: one that cannot be read is told and left out."""
+    from av.error import FFmpegError
+
+    if not video.has_audio:
+        return False, ()
+    try:
+        end_s = survey.times_s[-1] + (survey.times_s[-1] - survey.times_s[0]) / max(len(survey.times_s) - 1, 1)
+        return audio.extract_audio(video.path, folder / audio.FILE_NAME, survey.times_s[0], end_s), ()
+    except (FFmpegError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in checks.NO_SPACE:
+            raise
+        (folder / audio.FILE_NAME).unlink(missing_ok=True)
+        return False, (Finding("the sound could not be read and is left out", "convert the video if you need it"),)
