@@ -23,7 +23,7 @@ REGIONS = (
 """Names of the vertex regions every head provides; they may overlap and may be empty (a head without teeth)."""
 
 JOINTS = ("neck", "head", "jaw", "eye_left", "eye_right")
-"""The skeleton of every head: neck is the root, head its child; jaw and eyes (the person's left, right) hang on head."""
+"""The skeleton of every head: neck is the root, head its child; jaw and eyes (the person's left, right) hang on it."""
 
 JOINT_PARENTS = (-1, 0, 1, 1, 1)
 
