@@ -85,8 +85,8 @@ class _Sample(Function):
         to_texels = torch.zeros_like(texels) if wanted else texels.new_empty(0)
         to_uv = torch.empty_like(uv)
         launch(
-            texturing.sample_backward, level.numel(), texels, table, level, stride, channels, uv, uv.shape[2] * uv.shape[3],
-            gradients[0].contiguous(), int(wanted), to_texels, to_uv,
+            texturing.sample_backward, level.numel(), texels, table, level, stride, channels, uv,
+            uv.shape[2] * uv.shape[3], gradients[0].contiguous(), int(wanted), to_texels, to_uv,
         )  # fmt: skip
         return to_texels if wanted else None, to_uv, None, None
 
