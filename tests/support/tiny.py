@@ -41,7 +41,7 @@ def tiny_capture(path: Path, frames: int = 12, size_px: int = 16, seed: int = 0)
 
 
 def tiny_track(
-    capture: Capture, head: str = "makehuman", identities: int = 3, expressions: int = 52, seed: int = 0
+    capture: Capture, head: str = "makehuman", identities: int = 80, expressions: int = 52, seed: int = 0
 ) -> Track:
     """A head that wanders in front of the camera."""
     frames, make = capture.frames, torch.Generator().manual_seed(seed)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import tyro
 
 from headstudio.cli.console import Display, only_the_result_on_stdout
+from headstudio.cli.settings import spelled_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ def parse(options: type[O], program: str, arguments: Sequence[str], explain: Exp
     """The options of a verb; `explain` adds to its help what depends on the other arguments."""
     markers = (tyro.conf.FlagCreatePairsOff,)
     try:
-        return tyro.cli(options, prog=program, args=list(arguments), config=markers)
+        return tyro.cli(options, prog=program, args=spelled_out(options, arguments), config=markers)
     except SystemExit as request:
         if request.code == 0 and explain is not None:
             print(explain(arguments))

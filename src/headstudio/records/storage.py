@@ -7,6 +7,7 @@ beside its final place and renamed into it.
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,8 +27,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `path` when the block succeeds, and vanishes when it fails."""
     path = Path(path)
     with _explained("cannot write the folder", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        # Not mkdtemp, whose folders nobody but their maker may read: the record keeps the permissions of new folders.
+        building = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        building.mkdir(parents=True)
     try:
         with _explained("cannot write the folder", path):
             yield building

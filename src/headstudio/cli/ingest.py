@@ -1,0 +1,48 @@
+"""`headstudio ingest`: a video becomes a capture."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from headstudio.capture.config import IngestConfig
+from headstudio.cli.console import Display
+from headstudio.cli.options import Common, Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Common):
+    """Decode a video once: upright frames with exact times, landmarks, mattes, quality and the train/held-out split."""
+
+    video: Annotated[Positional[Path], arg(metavar="VIDEO")]
+    """The video of one person."""
+    output: Annotated[Path, arg(aliases=["-o"], metavar="CAPTURE")]
+    """The capture folder to write; one that is there is replaced when all has gone well."""
+    config: Annotated[IngestConfig, arg(name="")] = field(default_factory=IngestConfig)
+    """How."""
+
+
+def run(options: Options, display: Display) -> Result:
+    """Ingest the video."""
+    from headstudio.capture.ingest import ingest
+
+    capture = ingest(options.video, options.output, options.config, display)
+    view = capture.views[0]
+    seconds = float(view.times_s[-1] - view.times_s[0])
+    content = {
+        "capture": capture.path,
+        "frames": capture.frames,
+        "seconds": round(seconds, 3),
+        "size_px": capture.size_px,
+        "train_frames": len(capture.train_frames),
+        "held_out_frames": len(capture.held_out_frames),
+        "annotations": sorted(a.value for a in capture.annotations),
+        "source": vars(view.source),
+    }
+    text = (
+        f"{options.output}: {capture.frames} frames of {capture.size_px} px over {seconds:.1f} s, "
+        f"{len(capture.train_frames)} to train on, {len(capture.held_out_frames)} held out.\n"
+        f"Next: headstudio track {options.output}"
+    )
+    return Result(text, content)

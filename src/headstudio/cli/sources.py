@@ -1,0 +1,112 @@
+"""Captures with their tracks, and whatever else can drive an avatar, from the paths that people type."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstudio.errors import HeadstudioError
+from headstudio.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from headstudio.drivers.drive import Performance
+    from headstudio.records.avatar import Avatar
+    from headstudio.records.capture import Capture
+    from headstudio.training.contract import AvatarModel, Source
+
+
+def track_folder(capture: Path) -> Path:
+    """Where a capture's track lies: inside the capture, so that a new ingest cannot leave an old track behind."""
+    return capture / "track"
+
+
+def load_source(capture_path: Path, track_path: Path | None = None) -> "Source":
+    """A capture with its track."""
+    from headstudio.records.capture import Capture
+    from headstudio.records.track import Track, check_pair
+    from headstudio.training.contract import Source
+
+    capture = Capture.load(capture_path)
+    where = track_path or track_folder(capture_path)
+    if not (where / "track.json").is_file():
+        raise HeadstudioError(
+            "this capture is not tracked yet", where=capture_path, next_step=f"run `headstudio track {capture_path}`"
+        )
+    track = Track.load(where)
+    check_pair(track, capture.identifier, where)
+    return Source(capture, track)
+
+
+def load_performance(path: Path, work: Path, display: Progress) -> "tuple[Performance, Capture | None]":
+    """What drives, and the pictures of it if there are any. A video is ingested and tracked in `work`.
+
+    Args:
+        path: a video, a capture, a motion or an ARKit CSV.
+        work: folder for what has to be derived; what lies there of the same video is used again.
+        display: where progress is shown.
+    """
+    from headstudio.drivers.drive import Performance
+    from headstudio.motion.csv import read_csv
+    from headstudio.records.motion import Motion
+
+    if not path.exists():
+        raise HeadstudioError("there is nothing to drive with here", where=path, next_step="check the path")
+    if path.suffix.lower() == ".csv":
+        return Performance(read_csv(path)), None
+    if (path / "motion.json").is_file():
+        return Performance(Motion.load(path)), None
+    source = load_source(path) if path.is_dir() else _tracked(path, work, display)
+    return Performance(source.motion, source.track.identity), source.capture
+
+
+def _tracked(video: Path, work: Path, display: Progress) -> "Source":
+    from headstudio.capture.config import IngestConfig
+    from headstudio.capture.ingest import ingest
+    from headstudio.records.capture import Capture
+    from headstudio.tracking.config import TrackingConfig
+    from headstudio.tracking.tracker import track
+
+    folder = work / f"{video.stem}-{digest(video)[:12]}"
+    capture = Capture.load(folder) if (folder / "capture.json").is_file() else None
+    if capture is None:
+        capture = ingest(video, folder, IngestConfig(), display)
+    if not (track_folder(folder) / "track.json").is_file():
+        track(capture, TrackingConfig(), display).save(track_folder(folder))
+    return load_source(folder)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    import hashlib
+
+    sha256 = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            sha256.update(block)
+    return sha256.hexdigest()
+
+
+def load_sources(captures: Sequence[Path], track_path: Path | None = None) -> "tuple[Source, ...]":
+    """Several captures with their tracks."""
+    if track_path is not None and len(captures) != 1:
+        raise HeadstudioError("--track goes with one capture", next_step="put each track inside its capture")
+    return tuple(load_source(path, track_path) for path in captures)
+
+
+def load_avatar_record(path: Path) -> "tuple[AvatarModel, Avatar]":
+    """An avatar ready to use and the record of it, which knows its person at rest."""
+    from headstudio.records.avatar import Avatar
+    from headstudio.training.avatars import load_avatar
+
+    return load_avatar(path), Avatar.load(path)
+
+
+def chosen_device(name: str) -> "torch.device":
+    """The device of a name; `auto` takes the GPU where there is one."""
+    import torch
+
+    try:
+        return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    except RuntimeError:
+        raise HeadstudioError(f"there is no device {name}", next_step="choose auto, cpu, cuda or mps") from None

@@ -1,0 +1,52 @@
+"""`headstudio track`: how the head moved in a capture."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from headstudio.cli.console import Display
+from headstudio.cli.options import Common, Result
+from headstudio.tracking.config import TrackingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Common):
+    """Fit a head to a capture: identity once; pose, expression, gaze and light per frame; an overlay to judge it."""
+
+    capture: Annotated[Positional[Path], arg(metavar="CAPTURE")]
+    """The capture folder."""
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="TRACK")] = None
+    """The track folder to write; `track` inside the capture when not given."""
+    overlay: bool = True
+    """Also write overlay.mp4, the head drawn over the frames."""
+    config: Annotated[TrackingConfig, arg(name="")] = field(default_factory=TrackingConfig)
+    """How."""
+
+
+def run(options: Options, display: Display) -> Result:
+    """Track the capture."""
+    from headstudio.cli.sources import track_folder
+    from headstudio.records.capture import Capture
+    from headstudio.tracking.overlay import write_overlay
+    from headstudio.tracking.tracker import track
+
+    capture = Capture.load(options.capture)
+    folder = options.output or track_folder(options.capture)
+    tracked = track(capture, options.config, display)
+    tracked.save(folder)
+    overlay = folder / "overlay.mp4" if options.overlay else None
+    if overlay is not None:
+        write_overlay(capture, tracked, overlay)
+    usable = int(tracked.usable.sum())
+    content = {
+        "track": folder,
+        "overlay": overlay,
+        "frames": tracked.frames,
+        "usable_frames": usable,
+        "head": tracked.identity.head,
+        "mean_confidence": round(float(tracked.confidence.mean()), 4),
+    }
+    text = f"{folder}: {usable} of {tracked.frames} frames are usable." + (f"\nLook at {overlay}" if overlay else "")
+    return Result(text, content)
