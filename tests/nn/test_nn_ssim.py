@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from headstudio.nn.ssim import SCALE_WEIGHTS, ms_ssim, ssim
+from headstudio.nn.ssim import SCALE_WEIGHTS, ms_ssim, ssim, structural_scores
 
 
 def _naive_window() -> list[list[float]]:
@@ -101,3 +101,15 @@ def test_gradient_equals_finite_differences(score) -> None:
     mask = torch.ones_like(x)
     mask[..., :3] = 0
     assert torch.autograd.gradcheck(lambda image: score(image, y, mask), (x.requires_grad_(),))
+
+
+def test_several_regions_score_as_they_do_alone() -> None:
+    x, y = _pair(7, 2, 3, 100, 90)
+    masks = torch.zeros(2, 3, 100, 90, dtype=torch.float64)
+    masks[:, 0], masks[:, 1, 20:80, 10:70], masks[:, 2, :5] = 1, 1, 1
+    together = structural_scores(x, y, masks)
+    for region in range(3):
+        alone = [score(x, y, masks[:, region : region + 1]) for score in (ssim, ms_ssim)]
+        for joint, single in zip(together, alone, strict=True):
+            assert torch.allclose(joint[:, region], single, equal_nan=True)
+    assert together[0][:, 2].isnan().all() and together[1][:, 2].isnan().all()

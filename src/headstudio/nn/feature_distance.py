@@ -3,7 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 from headstudio.errors import HeadstudioError
 from headstudio.nn.extractors import Extractor, ExtractorKind
@@ -65,7 +65,7 @@ class FeatureDistance(nn.Module):
         distance = squared.sum(1, keepdim=True)
         if mask is None:
             return distance.mean((1, 2, 3))
-        weight = functional.interpolate(mask, size=distance.shape[-2:], mode="area")
+        weight = F.interpolate(mask, size=distance.shape[-2:], mode="area")
         return (distance * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 from headstudio.nn.extractors import KINDS, LOSS_TAPS, Extractor, ExtractorKind
 from headstudio.nn.ssim import WINDOW, ssim
@@ -59,7 +59,7 @@ def _relative_l1(found: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:
     difference, size = (found - wanted).abs().mean(1, keepdim=True), wanted.abs().mean(1, keepdim=True)
     if mask is None:
         return difference.mean() / size.mean().clamp_min(1e-6)
-    weight = functional.interpolate(mask, size=found.shape[-2:], mode="area")
+    weight = F.interpolate(mask, size=found.shape[-2:], mode="area")
     return (difference * weight).sum() / (size * weight).sum().clamp_min(1e-6)
 
 
@@ -85,7 +85,7 @@ class GradientSsimLoss(nn.Module):
             if min(difference.shape[-2:]) < 2:
                 break
             terms.append(_gradient_l1(difference, mask))
-            difference, mask = functional.avg_pool2d(difference, 2), functional.avg_pool2d(mask, 2)
+            difference, mask = F.avg_pool2d(difference, 2), F.avg_pool2d(mask, 2)
         return terms[0] + torch.stack(terms[1:]).mean()
 
     def _structure(self, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:

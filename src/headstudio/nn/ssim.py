@@ -3,7 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import functional as F
 
 WINDOW = 11
 """Side of the Gaussian window (Wang et al. 2004, section III.C)."""
@@ -29,7 +29,7 @@ def ssim(
             pixel reaches the score; NaN where no window fits.
     """
     similarity, _ = _maps(prediction, target)
-    return _mean(similarity, _window_weights(mask, similarity))
+    return _mean(similarity, _window_weights(_given(mask, target)))[:, 0]
 
 
 def ms_ssim(
@@ -37,34 +37,48 @@ def ms_ssim(
     target: Float[Tensor, "batch channels height width"],
     mask: Float[Tensor, "batch 1 height width"] | None = None,
 ) -> Float[Tensor, " batch"]:
-    """Multi-scale structural similarity of each picture, 1 for identical ones.
+    """Multi-scale structural similarity of each picture, 1 for identical ones. Arguments and scales as below."""
+    return structural_scores(prediction, target, _given(mask, target))[1][:, 0]
+
+
+def structural_scores(
+    prediction: Float[Tensor, "batch channels height width"],
+    target: Float[Tensor, "batch channels height width"],
+    masks: Float[Tensor, "batch regions height width"],
+) -> tuple[Float[Tensor, "batch regions"], Float[Tensor, "batch regions"]]:
+    """SSIM and MS-SSIM of several regions of each picture at the cost of one.
 
     Scales at which no window fits (small pictures, small regions) are dropped and the exponents of the others are
     rescaled to sum to 1; NaN where not even the finest has one. Arguments as `ssim`.
     """
-    mask = torch.ones_like(target[:, :1]) if mask is None else mask
+    single: Tensor = masks.new_full(masks.shape[:2], torch.nan)
     scores: list[Tensor] = []
     last = len(SCALE_WEIGHTS) - 1
     for scale in range(last + 1):
         if min(prediction.shape[-2:]) < WINDOW:
             break
         similarity, contrast = _maps(prediction, target)
+        weights = _window_weights(masks)
+        if scale == 0:
+            single = _mean(similarity, weights)
         # Luminance is compared at the coarsest scale only (Wang et al. 2003, eq. 7).
-        scores.append(_mean(similarity if scale == last else contrast, _window_weights(mask, similarity)))
-        prediction, target = functional.avg_pool2d(prediction, 2), functional.avg_pool2d(target, 2)
-        mask = -functional.max_pool2d(-mask, 2)  # a coarse pixel counts only when all four below it do
-    return _combined(scores, prediction)
+        scores.append(_mean(similarity if scale == last else contrast, weights))
+        prediction, target = F.avg_pool2d(prediction, 2), F.avg_pool2d(target, 2)
+        masks = -F.max_pool2d(-masks, 2)  # a coarse pixel counts only when all four below it do
+    return single, _combined(scores) if scores else single
 
 
-def _combined(scores: list[Tensor], like: Tensor) -> Float[Tensor, " batch"]:
-    if not scores:
-        return like.new_full((like.shape[0],), torch.nan)
-    stacked = torch.stack(scores, dim=1)
+def _given(mask: Tensor | None, target: Tensor) -> Tensor:
+    return torch.ones_like(target[:, :1]) if mask is None else mask
+
+
+def _combined(scores: list[Tensor]) -> Float[Tensor, "batch regions"]:
+    stacked = torch.stack(scores, dim=-1)
     exponents = stacked.new_tensor(SCALE_WEIGHTS[: len(scores)]) * ~stacked.isnan()
-    total = exponents.sum(1, keepdim=True)
+    total = exponents.sum(-1)
     factors = stacked.nan_to_num(1.0).clamp_min(1e-6)  # anticorrelated pictures have negative contrast: no real root
-    score = (factors ** (exponents / total.clamp_min(1e-6))).prod(1)
-    return torch.where(total[:, 0] > 0, score, torch.nan)
+    score = (factors ** (exponents / total.clamp_min(1e-6)[..., None])).prod(-1)
+    return torch.where(total > 0, score, torch.nan)
 
 
 def _maps(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,14 +116,12 @@ def _band(kernel: Tensor, size: int) -> Float[Tensor, "valid size"]:
     return band.flatten()[: valid * size].view(valid, size)
 
 
-def _window_weights(mask: Tensor | None, similarity: Tensor) -> Tensor:
+def _window_weights(masks: Float[Tensor, "batch regions height width"]) -> Tensor:
     """1 for window positions all of whose pixels count."""
-    if mask is None:
-        return torch.ones_like(similarity)
-    return (functional.max_pool2d((mask < 0.5).to(similarity), WINDOW, 1) == 0).to(similarity)
+    return (F.max_pool2d((masks < 0.5).float(), WINDOW, 1) == 0).to(masks)
 
 
-def _mean(values: Tensor, weights: Tensor) -> Float[Tensor, " batch"]:
+def _mean(values: Tensor, weights: Tensor) -> Float[Tensor, "batch regions"]:
     # Multiplying a NaN by a zero weight would leak it, hence `where`.
     kept = torch.where(weights > 0, values, 0.0)
-    return kept.sum((1, 2, 3)) / weights.sum((1, 2, 3))
+    return kept.sum((2, 3)) / weights.sum((2, 3))

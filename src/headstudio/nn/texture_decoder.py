@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 from headstudio.errors import HeadstudioError
 
@@ -81,7 +81,7 @@ class TextureDecoder(nn.Module):
         texture = self.output(values)
         if config.upsampling == 1:
             return texture
-        return functional.interpolate(texture, scale_factor=config.upsampling, mode="bilinear", align_corners=False)
+        return F.interpolate(texture, scale_factor=config.upsampling, mode="bilinear", align_corners=False)
 
 
 def _mlp(inputs: int, config: TextureDecoderConfig) -> list[nn.Module]:
@@ -93,4 +93,4 @@ def _mlp(inputs: int, config: TextureDecoderConfig) -> list[nn.Module]:
 
 
 def _activate(values: Tensor) -> Tensor:
-    return functional.leaky_relu(values, 0.2)
+    return F.leaky_relu(values, 0.2)
