@@ -31,13 +31,15 @@ def mesh_clip(asset: MeshAsset, motion: Motion, name: str = "performance") -> Me
     if not len(motion):
         raise HeadstudioError("the motion has no frame", next_step="give a longer performance")
     pivot = asset.joint_positions_m[0].double()
-    neck = rigid(motion.channels.get(NECK, torch.zeros(len(motion), 3)).double(), torch.zeros(len(motion), 3).double())
+    turn = motion.channels.get(NECK, torch.zeros(len(motion), 3)).double().cpu()
+    neck = rigid(turn, torch.zeros_like(turn))
     around = _shift(pivot) @ neck @ _shift(-pivot)
+    skull = _scene_pose(motion)
+    bodies = [skull @ torch.linalg.inv(around) if joint == 0 else skull for joint in range(len(asset.joint_names))]
     T_scene_joint = torch.stack(
-        [_scene_pose(motion) @ (torch.linalg.inv(around) if joint == 0 else torch.eye(4).double()) @ _shift(position)
-         for joint, position in enumerate(asset.joint_positions_m.double())],
+        [body @ _shift(position) for body, position in zip(bodies, asset.joint_positions_m.double(), strict=True)],
         dim=1,
-    )  # fmt: skip
+    )
     local = [
         T_scene_joint[:, joint] if parent < 0 else torch.linalg.inv(T_scene_joint[:, parent]) @ T_scene_joint[:, joint]
         for joint, parent in enumerate(asset.joint_parents)

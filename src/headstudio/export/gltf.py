@@ -99,7 +99,7 @@ def _add_mesh(buffer: GlbBuffer, asset: MeshAsset, options: GltfOptions) -> None
         WEIGHTS_0=buffer.accessor(_floats(weights[split.vertex]), gl.ARRAY_BUFFER),
     )
     targets = [
-        {"POSITION": buffer.displacements(_floats(moved[split.vertex]), _STILL_M, options.sparse_targets)}
+        gl.Attributes(POSITION=buffer.displacements(_floats(moved[split.vertex]), _STILL_M, options.sparse_targets))
         for moved in asset.target_displacements_m
     ]
     position = torch.cumsum(kept, 0) - 1  # of each kept triangle among the split ones

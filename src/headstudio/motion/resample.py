@@ -67,12 +67,16 @@ def _between(
 def _average(channel: Channel, values: Tensor, index: Int[Tensor, "frames near"], weights: Tensor) -> Tensor:
     if channel == HEAD_POSE:
         mean = _weighted(values, index, weights)
-        return from_rotation(roma.special_procrustes(mean[:, :3, :3]), mean[:, :3, 3])
+        return from_rotation(_nearest_rotation(mean[:, :3, :3]), mean[:, :3, 3])
     if channel.unit == "rad":
-        # The rotation nearest to the mean matrix is the chordal mean (Hartley et al. 2013, "Rotation Averaging").
-        mean = _weighted(roma.rotvec_to_rotmat(values), index, weights)
-        return roma.rotmat_to_rotvec(roma.special_procrustes(mean))
+        return roma.rotmat_to_rotvec(_nearest_rotation(_weighted(roma.rotvec_to_rotmat(values), index, weights)))
     return _weighted(values, index, weights)
+
+
+def _nearest_rotation(mean: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The chordal mean of the rotations that `mean` averages (Hartley et al. 2013, "Rotation Averaging")."""
+    rotation = roma.special_procrustes(mean)
+    return rotation[0] if isinstance(rotation, tuple) else rotation
 
 
 def _weighted(values: Tensor, index: Int[Tensor, "frames near"], weights: Tensor) -> Tensor:

@@ -127,8 +127,8 @@ def _moved(
     config: RetargetConfig,
     size_ratio: float,
 ) -> Float[Tensor, "frames 4 4"]:
-    facing = [relative_orientation(pose) for pose in (poses, driver_neutral.to(poses))]
-    away = carried_over(*facing, torch.zeros(3).to(poses), config.head_rotation_gain)
+    turn, start = relative_orientation(poses), relative_orientation(driver_neutral.to(poses))
+    away = carried_over(turn, start, torch.zeros_like(start), config.head_rotation_gain)
     turned = _turned(away, target_neutral.to(poses))
     displacement = poses[:, :3, 3] - driver_neutral[:3, 3].to(poses)
     translation = turned[:, :3, 3] + config.head_translation_gain * size_ratio * displacement
