@@ -93,6 +93,8 @@ def _sample(
     attributes = torch.cat([vertices, vertex_normals(vertices[None], mesh.triangles)[0]], dim=1)
     surface = texels.spread(attributes)
     points, normals = surface[:3].flatten(1).T, F.normalize(surface[3:].flatten(1).T, dim=1)
+    on_chart = texels.mask.flatten()
+    points = torch.where(on_chart[:, None], points, points.new_tensor([0.0, 0.0, 1.0]))  # nothing lies at the camera
     cosine = -(F.normalize(points, dim=1) * normals).sum(1)
     places_px, depth_m = observation.camera.project(points[None])
     seen = _look_up(_nearest_depth(observation, mesh), places_px, "nearest")[0]
@@ -101,7 +103,7 @@ def _sample(
     weight = observation.weight * cosine.clamp_min(0) ** config.angle_power * visible * looked_up[3]
     size = texels.mask.shape
     colour = (looked_up[:3] * 255).round().clamp(0, 255).to(torch.uint8)
-    return colour.reshape(3, *size), (weight * texels.mask.flatten()).reshape(1, *size)
+    return colour.reshape(3, *size), (weight * on_chart).reshape(1, *size)
 
 
 def _nearest_depth(observation: Observation, mesh: MeshTopology) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from headstudio.nn.texture_decoder import TextureDecoderConfig
 from headstudio.texture.unproject import UnprojectionConfig
 
 
@@ -14,16 +15,8 @@ class DynamicTextureConfig:
     """Side of the training pictures; the paper renders the video's resolution."""
     texture_px: int = 512
     """Side of the static texture; the paper's figures show about 2k."""
-    dynamic_px: int = 256
-    """Side of the painted texture before it is upsampled (sec. 3.3.2 allows an upsampling at the end)."""
-    map_side_px: int = 8
-    """Side of the small maps the MLP fills; not given in the paper."""
-    map_channels: int = 4
-    """Channels of those maps; paper 4 (sec. 3.3.2)."""
-    width: int = 64
-    """Channels of the decoder; paper 64 (sec. 3.3.2)."""
-    hidden: int = 256
-    """Width of the MLP; not given in the paper."""
+    decoder: TextureDecoderConfig = field(default_factory=TextureDecoderConfig)
+    """The painting network; its picture is stretched over the whole atlas (the upsampling of sec. 3.3.2)."""
     residual: bool = True
     """Add to the static texture instead of replacing it; the paper blends the painted texture in."""
     margin_m: float = 0.010
@@ -50,11 +43,13 @@ class DynamicTextureConfig:
 
 PRESETS: Mapping[str, DynamicTextureConfig] = {
     "draft": DynamicTextureConfig(),
-    "standard": DynamicTextureConfig(size_px=512, texture_px=2048, dynamic_px=512, steps=4000, batch_size=4),
+    "standard": DynamicTextureConfig(
+        size_px=512, texture_px=2048, decoder=TextureDecoderConfig(side=512), steps=4000, batch_size=4
+    ),
     "paper": DynamicTextureConfig(
         size_px=512,
         texture_px=4096,
-        dynamic_px=512,
+        decoder=TextureDecoderConfig(side=512),
         residual=False,
         unprojection=UnprojectionConfig(angle_power=0.0, robust_passes=0),
         steps=2500,

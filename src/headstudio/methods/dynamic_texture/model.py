@@ -16,7 +16,7 @@ from headstudio.methods.dynamic_texture.config import PRESETS, DynamicTextureCon
 from headstudio.methods.dynamic_texture.runtime import DynamicTextureRuntime, Painter
 from headstudio.motion.articulation import articulation, camera_pose, mesh_channels, vertices_in_camera
 from headstudio.nn.perceptual import PerceptualLoss, perceptual_loss
-from headstudio.nn.texture_decoder import TextureDecoder, TextureDecoderConfig
+from headstudio.nn.texture_decoder import TextureDecoder
 from headstudio.records.capture import Annotation
 from headstudio.records.channels import Channel, Channels, Rendering, Scene, View
 from headstudio.records.mesh import MeshAsset
@@ -187,18 +187,8 @@ class DynamicTexture(AvatarModel):
     def _build(self, head: HeadModel) -> None:
         self.head = head
         self._mesh: MeshTopology = topology(head)
-        config = self.config
-        decoder = TextureDecoder(
-            TextureDecoderConfig(
-                inputs=head.expressions + 3 + 4 + 3,
-                map_side_px=config.map_side_px,
-                map_channels=config.map_channels,
-                width=config.width,
-                hidden=config.hidden,
-                output_px=config.dynamic_px,
-            )
-        )
-        self.painter = Painter(decoder, head.expressions + 3 + 4 + 3)
+        inputs = head.expressions + 3 + 4 + 3
+        self.painter = Painter(TextureDecoder(inputs, self.config.decoder), inputs)
 
     def _training_inputs(self, sources: tuple[Source, ...]) -> Tensor:
         parts = []

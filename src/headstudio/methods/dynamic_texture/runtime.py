@@ -51,7 +51,7 @@ class DynamicTextureRuntime(Runtime):
 
     def __init__(self, avatar: "DynamicTexture") -> None:
         self._avatar = avatar
-        side = avatar.config.dynamic_px
+        side = avatar.config.decoder.side * avatar.config.decoder.upsampling
         self.inputs = (TensorSpec("inputs", tuple(avatar.painter.mean.shape)),)
         self.outputs = (TensorSpec("painted", (3, side, side)),)
 
