@@ -1,0 +1,103 @@
+"""What the tracker saw, laid over what it was given: pictures for the eye and a video of the whole clip."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from headstudio.geometry.rigid import transform
+from headstudio.heads import load_head
+from headstudio.heads.base import Articulation, HeadModel
+from headstudio.records.capture import Capture
+from headstudio.records.track import Track
+from headstudio.render.mesh import vertex_normals
+from headstudio.render.rasterise import interpolate, rasterise
+from headstudio.tracking.observations import IRISES, LEFT_LIDS, LIPS, OVAL, RIGHT_LIDS
+
+_OPACITY = 0.45
+_SKIN = (0.55, 0.75, 1.0)
+_DETECTED, _FITTED = (255, 60, 60), (60, 255, 60)
+_DRAWN = LIPS + RIGHT_LIDS + LEFT_LIDS + IRISES + OVAL
+
+
+def overlay_image(
+    capture: Capture, track: Track, frame: int, head: HeadModel | None = None
+) -> UInt8[Tensor, "3 height width"]:
+    """One frame under the shaded mesh, with detected (red) and fitted (green) lips, lids, irises and face oval.
+
+    Args:
+        head: the track's head model, where several frames are drawn.
+    """
+    head = load_head(track.identity.head) if head is None else head
+    image = capture.image(frame).float() / 255
+    vertices_m = _posed(head, track, frame)
+    view = track.view(torch.tensor([frame]))
+    camera_m = transform(view.T_camera_world @ track.T_world_head[[frame]], vertices_m)
+    shading, mask = _shaded(head, camera_m, view.camera)
+    picture = image + _OPACITY * mask * (shading * torch.tensor(_SKIN)[:, None, None] - image)
+    fitted, _ = view.camera.project(head.landmark_points(camera_m))
+    return _dots((picture.clamp(0, 1) * 255).byte(), capture.views[0].landmarks_px[frame, :, :2], fitted[0])
+
+
+def write_overlay(capture: Capture, track: Track, path: Path) -> None:
+    """An mp4 of `overlay_image` over the whole clip, each frame at its own time."""
+    import av
+
+    head = load_head(track.identity.head)
+    clock = Fraction(1, 90_000)
+    with av.open(str(path), "w") as container:
+        rate = Fraction(round(1000 * max(capture.frames - 1, 1) / max(_length_s(track), 1e-3)), 1000)
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+        stream.width = stream.height = capture.size_px - capture.size_px % 2
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = clock
+        for frame in range(capture.frames):
+            picture = overlay_image(capture, track, frame, head)[:, : stream.height, : stream.width]
+            image = av.VideoFrame.from_ndarray(picture.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
+            image.pts = round(float(track.times_s[frame] - track.times_s[0]) / clock)
+            image.time_base = clock
+            container.mux(stream.encode(image))
+        container.mux(stream.encode(None))
+
+
+def contact_sheet(
+    capture: Capture, track: Track, frames: list[int], columns: int = 4
+) -> UInt8[Tensor, "3 height width"]:
+    """Overlays of some frames side by side, row by row."""
+    head = load_head(track.identity.head)
+    pictures = [overlay_image(capture, track, frame, head) for frame in frames]
+    blank = torch.zeros_like(pictures[0])
+    pictures += [blank] * (-len(pictures) % columns)
+    rows = [torch.cat(pictures[i : i + columns], dim=2) for i in range(0, len(pictures), columns)]
+    return torch.cat(rows, dim=1)
+
+
+def _length_s(track: Track) -> float:
+    return float(track.times_s[-1] - track.times_s[0])
+
+
+def _posed(head: HeadModel, track: Track, frame: int) -> Tensor:
+    parts = (track.expression, track.neck_rad, track.jaw_rad, track.gaze_rad)
+    state = Articulation(*(part[[frame]] for part in parts))
+    return head(track.identity.coefficients[None], state, track.identity.offsets_m)
+
+
+def _shaded(head: HeadModel, camera_m: Tensor, camera) -> tuple[Tensor, Tensor]:
+    triangles = head.data.triangles
+    fragments = rasterise(camera_m, triangles, camera)
+    normals = interpolate(fragments, vertex_normals(camera_m, triangles), triangles)
+    towards = -normals[0, 2:]
+    return 0.25 + 0.75 * towards.clamp(0, 1), fragments.mask[0]
+
+
+def _dots(picture: Tensor, detected_px: Tensor, fitted_px: Tensor) -> Tensor:
+    height, width = picture.shape[1:]
+    for points, colour in ((detected_px, _DETECTED), (fitted_px, _FITTED)):
+        chosen = points[list(_DRAWN)]
+        chosen = chosen[torch.isfinite(chosen).all(1)].floor().long()
+        inside = (chosen >= 0).all(1) & (chosen[:, 0] < width) & (chosen[:, 1] < height)
+        x, y = chosen[inside].unbind(1)
+        picture[:, y, x] = torch.tensor(colour, dtype=torch.uint8)[:, None]
+    return picture

@@ -1,0 +1,201 @@
+"""Refinement against the pictures: the colours under surface points must be those that the points always have.
+
+Every point pulls its projection along the slope of the picture, so the same Gauss-Newton solver that moves landmarks
+moves the surface (forward-additive alignment, Lucas and Kanade 1981), without a rendered image in the loop: the
+z-buffer only says which points are seen.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from headstudio.geometry.camera import Camera
+from headstudio.heads.base import HeadModel
+from headstudio.progress import Progress
+from headstudio.records.capture import Capture
+from headstudio.render.colour import linear_to_srgb
+from headstudio.tracking.appearance import Appearance, frame_gain, learn_appearance, unproject_texture
+from headstudio.tracking.config import TrackingConfig
+from headstudio.tracking.observations import Observations, landmark_term
+from headstudio.tracking.points import FrameState, PointModel, embed
+from headstudio.tracking.quality import landmark_error_m
+from headstudio.tracking.solver import CHUNK, Bounds, Quadratic, Term, huber, minimise, prior_term, see
+from headstudio.tracking.surface import SurfacePoints, load_frames, look, reduce, sample, skin_points, slopes
+
+
+@dataclass(frozen=True)
+class Scenery:
+    """What does not change while frames are refined."""
+
+    head: HeadModel
+    neutral_m: Float[Tensor, "1 vertices 3"]
+    landmarks: PointModel
+    """Landmarks of this person."""
+    points: SurfacePoints
+    skin: PointModel
+    """The same surface points in closed form, of this person."""
+    camera: Camera
+    """Of all stored frames."""
+    observed: Observations
+    bounds: Bounds
+    config: TrackingConfig
+
+    def camera_at(self, frames: Tensor, size_px: int) -> Camera:
+        """The camera of some frames at the size of a level."""
+        return self.camera[frames].resized(size_px, size_px)
+
+
+@dataclass(frozen=True)
+class Refined:
+    """The outcome for all frames."""
+
+    states: FrameState
+    kept: Bool[Tensor, " frames"]
+    """Frames whose refinement was accepted."""
+    gain: Float[Tensor, " frames"]
+    light_sh: Float[Tensor, "9 3"]
+    error: Float[Tensor, " frames"]
+    """Root mean square difference of colours under the static texture (sRGB, range 1)."""
+
+
+def set_the_scene(
+    head: HeadModel,
+    identity: Tensor,
+    landmarks: PointModel,
+    observed: Observations,
+    size_px: int,
+    bounds: Bounds,
+    config: TrackingConfig,
+) -> Scenery:
+    """Choose the surface points and bake the person into them."""
+    points = skin_points(head, config.photometric.samples, config.seed)
+    skin = embed(head, points.corners, points.barycentric).personal(identity)
+    camera = Camera(observed.K_px, size_px, size_px)
+    return Scenery(head, head.neutral(identity[None]), landmarks, points, skin, camera, observed, bounds, config)
+
+
+def refine(scene: Scenery, capture: Capture, states: FrameState, train: Tensor, progress: Progress) -> Refined:
+    """Refine all frames that show a face.
+
+    Args:
+        train: indices of the training frames that the appearance is learned from.
+    """
+    config = scene.config.photometric
+    with progress.stage("appearance"):
+        levels = learn_levels(scene, capture, states, train)
+    parts = []
+    with progress.stage("photometric", capture.frames) as advance:
+        for first in range(0, capture.frames, CHUNK):
+            frames = torch.arange(first, min(first + CHUNK, capture.frames))
+            images = load_frames(capture, frames, config.sizes_px[-1])
+            parts.append(_refine_chunk(scene, levels, images, states.at(frames), frames))
+            advance(len(frames))
+    gathered = [torch.cat(column) for column in zip(*(p[1:] for p in parts), strict=True)]
+    refined = FrameState(*(torch.cat(column) for column in zip(*(p[0] for p in parts), strict=True)))
+    return Refined(refined, gathered[0], gathered[1], levels[-1].light_sh, gathered[2])
+
+
+def learn_levels(scene: Scenery, capture: Capture, states: FrameState, train: Tensor) -> list[Appearance]:
+    """The appearance at every level's sharpness; the light is that of the coarsest."""
+    sizes = scene.config.photometric.sizes_px
+    images = load_frames(capture, train, sizes[-1])
+    surface = look(scene.head, scene.neutral_m, scene.points, states.at(train), scene.camera[train])
+    levels: list[Appearance] = []
+    for size in sizes:
+        pixels = scene.camera_at(train, size).project(surface.camera_m)[0]
+        colours = sample(reduce(images, size), pixels)
+        levels.append(learn_appearance(colours, surface, levels[0].light_sh if levels else None))
+    return levels
+
+
+def texture_of(
+    scene: Scenery, capture: Capture, states: FrameState, train: Tensor, light_sh: Float[Tensor, "frames 9 3"]
+) -> Tensor:
+    """The by-product texture, from full-size training frames."""
+    images = load_frames(capture, train, capture.size_px)
+    size = scene.config.photometric.texture_size_px
+    return unproject_texture(
+        scene.head, scene.neutral_m, states.at(train), images, scene.camera[train], light_sh[train], size
+    )
+
+
+def _refine_chunk(
+    scene: Scenery, levels: list[Appearance], images: Tensor, start: FrameState, frames: Tensor
+) -> tuple[FrameState, Tensor, Tensor, Tensor]:
+    config = scene.config.photometric
+    observed = scene.observed.at(frames)
+    shared = [landmark_term(scene.landmarks, observed), prior_term(scene.landmarks, scene.config.solve, scene.bounds)]
+    states = start
+    for size, appearance in zip(config.sizes_px, levels, strict=True):
+        term, _ = photometric_term(scene, appearance, reduce(images, size), states, frames)
+        states = minimise(states, [*shared, term], scene.bounds, config.iterations)
+    term, gain = photometric_term(scene, levels[-1], images, start, frames)
+    everyone = torch.arange(len(frames))
+    before, after = term(start, everyone, False).cost, term(states, everyone, False).cost
+    slack = 1.0 + config.landmark_slack
+    error_before = landmark_error_m(scene.landmarks, start, observed)
+    error_after = landmark_error_m(scene.landmarks, states, observed)
+    kept = (after < before) & (error_after <= slack * error_before) & observed.seen
+    final = states.where(kept, start)
+    return final, kept, gain, colour_error(scene, levels[-1], images, final, frames)
+
+
+def photometric_term(
+    scene: Scenery, appearance: Appearance, images: Tensor, states: FrameState, frames: Tensor
+) -> tuple[Term, Float[Tensor, " frames"]]:
+    """The photometric cost of a chunk of frames, with visibility, shading and exposure as they are at `states`.
+
+    Returns:
+        The term, and the exposure of each frame.
+    """
+    config = scene.config.photometric
+    size = images.shape[-1]
+    camera = scene.camera_at(frames, size)
+    surface = look(scene.head, scene.neutral_m, scene.points, states, camera)
+    weight = surface.weight * appearance.seen * scene.observed.seen[frames, None]
+    predicted = appearance.predict(surface.normals)
+    gain = frame_gain(predicted, sample(images, camera.project(surface.camera_m)[0]), weight)
+    expected = linear_to_srgb(predicted * gain[:, None, None])
+    layers = torch.cat([images, slopes(images)], dim=1)
+    share = weight * config.independence
+
+    def term(now: FrameState, chosen: Tensor, derivatives: bool) -> Quadratic:
+        seen = see(scene.skin, now, camera.K_px[chosen], derivatives)
+        found = sample(layers[chosen], seen.pixels)
+        residual = expected[chosen] - found[..., :3]
+        cost, bend = huber(residual.norm(dim=-1) / config.noise, scene.config.solve.robust)
+        cost = (cost * share[chosen]).sum(1)
+        if seen.jacobian is None:
+            return Quadratic(cost.new_zeros(()), cost.new_zeros(()), cost)
+        return _pull(seen.jacobian, found[..., 3:], residual, bend * share[chosen] / config.noise**2, cost)
+
+    return term, gain
+
+
+def _pull(jacobian: Tensor, slope: Tensor, residual: Tensor, weight: Tensor, cost: Tensor) -> Quadratic:
+    """Normal equations through each point's 2x2 structure tensor, which sums the three colours."""
+    x, y = slope[..., :3], slope[..., 3:]
+    root = weight[..., None]
+    tensor = torch.stack([(x * x).sum(-1), (x * y).sum(-1), (x * y).sum(-1), (y * y).sum(-1)], dim=-1) * root
+    force = torch.stack([(x * residual).sum(-1), (y * residual).sum(-1)], dim=-1) * root
+    weighted = (tensor.unflatten(-1, (2, 2)) @ jacobian).flatten(1, 2)
+    rows = jacobian.flatten(1, 2)
+    return Quadratic(
+        rows.transpose(1, 2) @ weighted, (rows.transpose(1, 2) @ force.flatten(1)[..., None])[..., 0], cost
+    )
+
+
+def colour_error(
+    scene: Scenery, appearance: Appearance, images: Tensor, states: FrameState, frames: Tensor
+) -> Float[Tensor, " frames"]:
+    """Root mean square of the colour difference per channel, under each frame's own exposure."""
+    camera = scene.camera_at(frames, images.shape[-1])
+    surface = look(scene.head, scene.neutral_m, scene.points, states, camera)
+    weight = surface.weight * appearance.seen
+    found = sample(images, camera.project(surface.camera_m)[0])
+    predicted = appearance.predict(surface.normals)
+    gain = frame_gain(predicted, found, weight)
+    squared = (linear_to_srgb(predicted * gain[:, None, None]) - found).pow(2).mean(-1)
+    return ((squared * weight).sum(1) / weight.sum(1).clamp_min(1e-9)).sqrt()

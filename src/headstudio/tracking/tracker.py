@@ -1,0 +1,220 @@
+"""`track`: from a capture to the movement of the head in it."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from headstudio.errors import HeadstudioError
+from headstudio.geometry.rigid import from_rotation
+from headstudio.heads import load_head
+from headstudio.heads.base import HeadModel
+from headstudio.progress import Progress, Silent
+from headstudio.records.capture import Capture, CaptureView
+from headstudio.records.track import HeadIdentity, Track, TrackView, neutral_light
+from headstudio.tracking.config import SmoothingConfig, TrackingConfig
+from headstudio.tracking.identity import Person, SharedPrior, solve_person
+from headstudio.tracking.keyframes import choose_key_frames, frame_features
+from headstudio.tracking.observations import (
+    Observations,
+    aligned_landmarks,
+    closed_form_pose,
+    landmark_term,
+    landmark_weights,
+)  # fmt: skip
+from headstudio.tracking.photometric import refine, set_the_scene, texture_of
+from headstudio.tracking.points import FrameState, PointModel, articulation, landmark_model
+from headstudio.tracking.quality import judge, landmark_error_m
+from headstudio.tracking.smoothing import fill, fill_rotations, smooth, smooth_rotations
+from headstudio.tracking.solver import Bounds, minimise, prior_term
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The landmark solution and what later steps need of it."""
+
+    head: HeadModel
+    identity: Float[Tensor, " identities"]
+    model: PointModel
+    """The landmarks of this person."""
+    observed: Observations
+    states: FrameState
+    bounds: Bounds
+    key_frames: Int[Tensor, " keys"]
+
+
+class Look(NamedTuple):
+    """What the pictures taught beside the movement."""
+
+    light_sh: Float[Tensor, "frames 9 3"]
+    texture: UInt8[Tensor, "3 size size"] | None
+
+
+def track(capture: Capture, config: TrackingConfig | None = None, progress: Progress | None = None) -> Track:
+    """Track the head through a capture.
+
+    Identity, focal length, texture and light are learned from the training part alone; held-out frames are solved
+    one by one with these fixed.
+    """
+    config = config or TrackingConfig()
+    progress = progress or Silent()
+    head = load_head(config.head)
+    return track_with(head, capture, config, progress)
+
+
+def track_with(head: HeadModel, capture: Capture, config: TrackingConfig, progress: Progress) -> Track:
+    """`track` with a head that is already there."""
+    view = _only_view(capture)
+    fit = solve_landmarks(head, capture, view, config, progress)
+    states, look = fit.states, Look(neutral_light(capture.frames), None)
+    if config.photometric.enabled:
+        states, look = refine_states(fit, capture, config, progress)
+    if config.smoothing.enabled:
+        states = smooth_states(fit, states, view.times_s, config.smoothing)
+    return _record(capture, view, fit, states, look, config)
+
+
+def solve_landmarks(
+    head: HeadModel, capture: Capture, view: CaptureView, config: TrackingConfig, progress: Progress
+) -> Fit:
+    """Identity and focal length over key frames of the training part, then every frame."""
+    model = landmark_model(head)
+    bounds = Bounds(*head.data.expression_range)
+    prior = _shared_prior(capture, view, config)
+    observed = observe(head, capture, view, config, prior)
+    train = observed.seen & (torch.arange(capture.frames) < capture.split.train_end)
+    if not train.any():
+        raise HeadstudioError(
+            "no face was found in the training part",
+            where=capture.path,
+            next_step="film the face, or crop closer to it",
+        )
+    start, scale = closed_form_pose(model, observed)
+    observed = replace(observed, noise_px=config.solve.noise_m * scale)
+    with progress.stage("identity", None):
+        everyone = torch.arange(capture.frames)
+        features = frame_features(start.rotation, aligned_landmarks(start, observed, scale, everyone))
+        keys = choose_key_frames(features, train, config.key_frames)
+        unknown = Person(torch.zeros(head.identities), torch.tensor(prior.log_focal))
+        person, _ = solve_person(model, observed.at(keys), start.at(keys), unknown, prior, config.solve, bounds)
+    observed = observed.with_camera(person.camera(observed.K_px))
+    personal = model.personal(person.identity)
+    begin, _ = closed_form_pose(personal, observed)
+    with progress.stage("landmarks", capture.frames) as advance:
+        terms = [landmark_term(personal, observed), prior_term(personal, config.solve, bounds)]
+        states = minimise(begin, terms, bounds, config.solve.iterations, advance=advance)
+    states = _interpolated(states, observed.seen, view.times_s)
+    return Fit(head, person.identity, personal, observed, states, bounds, keys)
+
+
+def observe(
+    head: HeadModel, capture: Capture, view: CaptureView, config: TrackingConfig, prior: SharedPrior
+) -> Observations:
+    """A capture's landmarks with their weights and the camera to begin with."""
+    seen = torch.isfinite(view.landmarks_px).flatten(1).all(1)
+    landmarks = torch.where(seen[:, None, None], view.landmarks_px, 0.0).float()
+    return Observations(
+        pixels=landmarks[..., :2],
+        depth_px=landmarks[..., 2],
+        seen=seen,
+        weight=landmark_weights(head, config.solve),
+        K_px=_intrinsics(capture, view, prior.log_focal).expand(capture.frames, 3, 3),
+        noise_px=torch.ones(capture.frames),
+        independence=config.solve.independence,
+        robust=config.solve.robust,
+    )
+
+
+def refine_states(fit: Fit, capture: Capture, config: TrackingConfig, progress: Progress) -> tuple[FrameState, Look]:
+    """Photometric refinement, with the light and the texture it brings along."""
+    scene = set_the_scene(fit.head, fit.identity, fit.model, fit.observed, capture.size_px, fit.bounds, config)
+    chosen = fit.key_frames[: config.photometric.texture_frames]
+    refined = refine(scene, capture, fit.states, chosen, progress)
+    light = refined.light_sh * refined.gain[:, None, None]
+    with progress.stage("texture"):
+        texture = texture_of(scene, capture, refined.states, chosen, light)
+    return refined.states, Look(light, texture)
+
+
+def smooth_states(fit: Fit, states: FrameState, times_s: Tensor, config: SmoothingConfig) -> FrameState:
+    """Smooth the pose, fit the rest to it again, then smooth that, each as much as it bears."""
+    trust = fit.observed.seen.float()
+    posed = states._replace(
+        rotation=smooth_rotations(states.rotation, trust, times_s, *config.rotation),
+        translation_m=smooth(states.translation_m, trust, times_s, *config.translation, together=True),
+    )
+    expression = smooth(posed.expression, trust, times_s, *config.expression)
+    gaze = smooth(posed.gaze_rad.flatten(1), trust, times_s, *config.gaze)
+    return posed._replace(
+        expression=expression.clamp(fit.bounds.lower, fit.bounds.upper),
+        gaze_rad=gaze.unflatten(1, (2, 2)),
+        jaw_rad=smooth(posed.jaw_rad, trust, times_s, *config.expression) if posed.jaw_rad.shape[1] else posed.jaw_rad,
+    )
+
+
+def _only_view(capture: Capture) -> CaptureView:
+    if len(capture.views) != 1:
+        raise HeadstudioError(
+            f"the capture has {len(capture.views)} views", where=capture.path, next_step="track one view at a time"
+        )
+    return capture.views[0]
+
+
+def _shared_prior(capture: Capture, view: CaptureView, config: TrackingConfig) -> SharedPrior:
+    solve, source = config.solve, view.source
+    scale = capture.size_px / view.crop.side_px
+    expected = solve.focal_prior * max(source.width_px, source.height_px)
+    known = config.focal_px is not None
+    focal = torch.tensor((config.focal_px if known else expected) * scale)
+    return SharedPrior(float(focal.log()), 0.0 if known else solve.focal_log_deviation, solve.identity_prior)
+
+
+def _intrinsics(capture: Capture, view: CaptureView, log_focal: float) -> Float[Tensor, "3 3"]:
+    """The principal point is the middle of the source picture, wherever the crop was cut."""
+    scale = capture.size_px / view.crop.side_px
+    focal = float(torch.tensor(log_focal).exp())
+    x = (view.source.width_px / 2 - view.crop.left_px) * scale
+    y = (view.source.height_px / 2 - view.crop.top_px) * scale
+    return torch.tensor([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])
+
+
+def _interpolated(states: FrameState, seen: Bool[Tensor, " frames"], times_s: Tensor) -> FrameState:
+    if seen.all():
+        return states
+    gaze = fill(states.gaze_rad.flatten(1), seen, times_s)
+    return FrameState(
+        fill_rotations(states.rotation, seen, times_s),
+        fill(states.translation_m, seen, times_s),
+        fill(states.expression, seen, times_s),
+        gaze.unflatten(1, (2, 2)),
+        fill(states.jaw_rad, seen, times_s),
+    )
+
+
+def _record(
+    capture: Capture, view: CaptureView, fit: Fit, states: FrameState, look: Look, config: TrackingConfig
+) -> Track:
+    error_m = landmark_error_m(fit.model, states, fit.observed)
+    confidence, usable = judge(view, states, error_m, fit.observed.seen, config.quality)
+    state = articulation(states)
+    times = view.times_s
+    return Track(
+        capture_identifier=capture.identifier,
+        size_px=capture.size_px,
+        identity=HeadIdentity(fit.head.name, fit.identity),
+        times_s=times,
+        expression=states.expression,
+        arkit=fit.head.to_arkit(state),
+        neck_rad=state.neck_rad,
+        jaw_rad=state.jaw_rad,
+        gaze_rad=state.gaze_rad,
+        T_world_head=from_rotation(states.rotation, states.translation_m),
+        views={view.name: TrackView(fit.observed.K_px.clone(), torch.eye(4).repeat(capture.frames, 1, 1))},
+        light_sh=look.light_sh,
+        texture=look.texture,
+        confidence=confidence,
+        usable=usable,
+        training_clock=(float(times[0]), float(times[capture.split.train_end - 1])),
+    )
