@@ -198,7 +198,7 @@ def _turns(ranges: Mapping[str, Range]) -> list[Finding]:
 def _expressions(ranges: Mapping[str, Range]) -> list[Finding]:
     findings = []
     mouth, width, brow = ranges["mouth_open"], ranges["mouth_width"], ranges["brow_raise"]
-    if mouth.high < 0.2:
+    if mouth.high < 0.15:
         findings.append(
             Finding("the mouth never opens wide", "read some sentences aloud and open the mouth once", True)
         )

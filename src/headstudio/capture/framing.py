@@ -1,11 +1,37 @@
 """The one square crop of a clip: the whole head with hair and some neck, in every frame."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float
 
+from headstudio.capture.config import IngestConfig
+from headstudio.capture.face_measures import weak_pose
 from headstudio.records.capture import Crop
 
 _OUTLIERS_PERCENT = 1.0
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How the source pictures become stored frames, and what follows from it."""
+
+    crop: Crop
+    size_px: int
+    valid: Bool[np.ndarray, "size size"]
+    """False in padding."""
+    landmarks_px: Float[np.ndarray, "frames 478 3"]
+    """In pixels of the stored frames."""
+
+
+def frame_clip(
+    landmarks_px: Float[np.ndarray, "frames 478 3"], width_px: int, height_px: int, config: IngestConfig
+) -> Framing:
+    """Fix the crop of a clip from its landmarks in the source pictures."""
+    boxes = weak_pose(landmarks_px).head_box_px()
+    crop = choose_crop(boxes, width_px, height_px, config.crop_margin)
+    valid = valid_mask(crop, width_px, height_px, config.size_px)
+    return Framing(crop, config.size_px, valid, to_stored(landmarks_px, crop, config.size_px))
 
 
 def choose_crop(head_boxes_px: Float[np.ndarray, "frames 4"], width_px: int, height_px: int, margin: float) -> Crop:

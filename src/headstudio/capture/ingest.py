@@ -4,9 +4,9 @@ The first pass finds the face (`survey`), then one crop is fixed for the clip (`
 mattes and writes (`store`). The folder appears whole or not at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,15 @@ from headstudio.capture.decode import Video, open_video, sha256_of
 from headstudio.capture.detector import Detector, FaceDetector, HandDetector
 from headstudio.capture.face_measures import head_angles_deg, openings, weak_pose
 from headstudio.capture.follow import box_of
-from headstudio.capture.framing import choose_crop, to_stored, valid_mask
+from headstudio.capture.framing import Framing, frame_clip
 from headstudio.capture.matte import MediaPipeMatte
-from headstudio.capture.providers import Estimator, NetworkMatte
+from headstudio.capture.providers import Estimator, NetworkMatte, load_network
 from headstudio.capture.quality import confidence
-from headstudio.capture.store import PictureTables, write_pictures
+from headstudio.capture.store import Looks, PictureTables, write_pictures
 from headstudio.capture.survey import Survey, survey_clip
 from headstudio.progress import Progress, Silent
 from headstudio.records import storage
-from headstudio.records.capture import Annotation, Capture, CaptureView, Crop, Source, Split
+from headstudio.records.capture import Annotation, Capture, CaptureView, Source, Split
 
 VIEW = "main"
 
@@ -39,16 +39,20 @@ class Tools:
     detector: Detector
     matte: Estimator
     hands: HandDetector | None = None
+    extras: Mapping[Annotation, Estimator] = field(default_factory=dict)
+    """Parsing and normals, where there is a model for them."""
 
     @classmethod
     def standard(cls, config: IngestConfig) -> "Tools":
         """MediaPipe's models, or the files that the config names."""
         matte = MediaPipeMatte() if config.matte is None else NetworkMatte(config.matte)
-        return cls(FaceDetector(), matte, HandDetector())
+        files = {Annotation.PARSING: config.parsing, Annotation.NORMALS: config.normals}
+        extras = {kind: load_network(path) for kind, path in files.items() if path is not None}
+        return cls(FaceDetector(), matte, HandDetector(), extras)
 
     def close(self) -> None:
         """Give the models back."""
-        for tool in (self.detector, self.matte, self.hands):
+        for tool in (self.detector, self.matte, self.hands, *self.extras.values()):
             if tool is not None:
                 tool.close()
 
@@ -95,16 +99,14 @@ def _write(
     progress: Progress,
 ) -> Capture:
     landmarks = survey.landmarks_px
-    pose = weak_pose(landmarks)
-    crop = choose_crop(pose.head_box_px(), video.width_px, video.height_px, config.crop_margin)
-    valid = valid_mask(crop, video.width_px, video.height_px, config.size_px)
-    stored = to_stored(landmarks, crop, config.size_px)
-    tables = write_pictures(folder, VIEW, video, survey, config, crop, stored, valid, tools.matte, progress)
+    framing = frame_clip(landmarks, video.width_px, video.height_px, config)
+    kept = video.frames(config.start_s, config.end_s, frozenset(survey.times_s))
+    tables = write_pictures(folder, VIEW, kept, framing, Looks(tools.matte, tools.extras), progress)
     has_audio, unheard = _audio(folder, video, survey)
-    quality = _quality(survey, landmarks, stored, tables)
-    view = _view(video, survey, crop, checksum, stored, valid, quality, has_audio)
+    quality = _quality(survey, landmarks, framing, tables)
+    view = _view(_source(video, survey, checksum, has_audio), survey, framing, quality)
     split = split_of(survey.clock_s, config.held_out_fraction, config.gap_s)
-    annotations = frozenset({Annotation.LANDMARKS, Annotation.MATTE})
+    annotations = frozenset({Annotation.LANDMARKS, Annotation.MATTE, *tools.extras})
     capture = Capture(folder, config.size_px, (view,), split, annotations)
     capture.save_tables()
     missing = tuple(a.value for a in Annotation if a not in annotations)
@@ -120,30 +122,21 @@ def split_of(times_s: np.ndarray, held_out_fraction: float, gap_s: float) -> Spl
     return Split(int(np.searchsorted(times_s, times_s[start] - gap_s, side="right")), start)
 
 
-def _quality(survey: Survey, landmarks: np.ndarray, stored: np.ndarray, tables: PictureTables) -> dict[str, np.ndarray]:
+def _quality(survey: Survey, landmarks: np.ndarray, framing: Framing, tables: PictureTables) -> dict[str, np.ndarray]:
     pose = weak_pose(landmarks)
     seen = np.isfinite(landmarks).all((1, 2))
     return {
         **tables.measures,
         "face_size_px": box_of(landmarks)[:, 2:].max(1),
         "occlusion": np.where(seen, np.maximum(np.array(survey.hands), tables.outside_matte), np.nan),
-        "confidence": confidence(stored, pose.residual),
+        "confidence": confidence(framing.landmarks_px, survey.clock_s, pose.residual),
         **head_angles_deg(pose.rotation()),
         **openings(landmarks),
     }
 
 
-def _view(
-    video: Video,
-    survey: Survey,
-    crop: Crop,
-    checksum: str,
-    stored: np.ndarray,
-    valid: np.ndarray,
-    quality: dict[str, np.ndarray],
-    has_audio: bool,
-) -> CaptureView:
-    source = Source(
+def _source(video: Video, survey: Survey, checksum: str, has_audio: bool) -> Source:
+    return Source(
         file_name=video.path.name,
         sha256=checksum,
         width_px=video.width_px,
@@ -153,15 +146,17 @@ def _view(
         codec=video.codec,
         has_audio=has_audio,
     )
-    tables = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in quality.items()}
+
+
+def _view(source: Source, survey: Survey, framing: Framing, quality: dict[str, np.ndarray]) -> CaptureView:
     return CaptureView(
         name=VIEW,
         source=source,
-        crop=crop,
+        crop=framing.crop,
         times_s=torch.from_numpy(survey.clock_s),
-        landmarks_px=torch.from_numpy(stored.astype(np.float32)),
-        valid=torch.from_numpy(valid),
-        quality=tables,
+        landmarks_px=torch.from_numpy(framing.landmarks_px.astype(np.float32)),
+        valid=torch.from_numpy(framing.valid),
+        quality={name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in quality.items()},
     )
 
 

@@ -10,8 +10,9 @@ _FACE_PATCH_PX = 128
 _DARK, _BRIGHT = 8, 247
 _PALM = (0, 1, 5, 9, 13, 17)
 _FINGERS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
-_TREMBLE = 0.02
+_TREMBLE = 0.06
 """Second difference of the face's shape, in face sizes, at which the trust in a frame has fallen to 1/e."""
+_FRAME_S = 0.04
 _RESIDUAL = 0.10
 """Misfit of the stable points, in face sizes, at which it has fallen to 1/e."""
 # A few points of the mesh in every part of the face; their mean is its place, their spread its size.
@@ -73,12 +74,14 @@ def outside_matte(landmarks_px: Float[np.ndarray, "478 3"], matte: UInt8[np.ndar
 
 
 def confidence(
-    landmarks_px: Float[np.ndarray, "frames 478 3"], residual: Float[np.ndarray, " frames"]
+    landmarks_px: Float[np.ndarray, "frames 478 3"],
+    times_s: Float[np.ndarray, " frames"],
+    residual: Float[np.ndarray, " frames"],
 ) -> Float[np.ndarray, " frames"]:
     """Trust in the landmarks of each frame, in [0, 1]: 0 without a face, less where the shape trembles or misfits.
 
     The shape is compared after place and size are removed, by its second difference over time, so that neither
-    moving nor turning steadily costs trust.
+    moving nor turning steadily costs trust. Frames further apart than a 25th of a second may differ by more.
     """
     shape = landmarks_px[:, _SHAPE, :2].astype(np.float64)
     shape = shape - shape.mean(1, keepdims=True)
@@ -86,6 +89,8 @@ def confidence(
     tremble = np.zeros(len(shape))
     if len(shape) > 2:
         second = shape[:-2] - 2 * shape[1:-1] + shape[2:]
-        tremble[1:-1] = np.nan_to_num(np.sqrt((second**2).sum(-1).mean(-1)) / 2)
+        span_s = (times_s[2:] - times_s[:-2]) / 2
+        pace = np.minimum((_FRAME_S / span_s) ** 2, 1.0)
+        tremble[1:-1] = np.nan_to_num(np.sqrt((second**2).sum(-1).mean(-1)) / 2 * pace)
     trust = np.exp(-((tremble / _TREMBLE) ** 2) - (np.nan_to_num(residual) / _RESIDUAL) ** 2)
     return np.where(np.isfinite(landmarks_px).all((1, 2)), trust, 0.0)

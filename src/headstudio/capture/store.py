@@ -1,28 +1,37 @@
 """The second pass: crop, matte and measure each kept frame, and write the pictures behind the work."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 
-from headstudio.capture.config import IngestConfig
-from headstudio.capture.decode import Video
+from headstudio.capture.decode import Frame
 from headstudio.capture.follow import square_window
+from headstudio.capture.framing import Framing
 from headstudio.capture.matte import MatteRefiner
 from headstudio.capture.pipeline import WriteBehind, run_ahead
 from headstudio.capture.providers import Estimator
 from headstudio.capture.quality import outside_matte, picture_measures
-from headstudio.capture.survey import Survey
 from headstudio.errors import HeadstudioError
 from headstudio.progress import Progress
-from headstudio.records.capture import Crop
+from headstudio.records.capture import FRAMES_FOLDER, PICTURE_FOLDERS, Annotation
 
 _FRAMES_AHEAD = 4
 _WRITERS = 2
 _WRITES_BEHIND = 16
 _JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Looks:
+    """The estimators that see every stored frame."""
+
+    matte: Estimator
+    extras: Mapping[Annotation, Estimator] = field(default_factory=dict)
+    """Parsing and normals, where there is a model for them."""
 
 
 @dataclass(frozen=True)
@@ -32,56 +41,78 @@ class PictureTables:
     measures: dict[str, Float[np.ndarray, " frames"]]
     """`quality.picture_measures` by name."""
     outside_matte: Float[np.ndarray, " frames"]
+    """`quality.outside_matte`."""
 
 
 def write_pictures(
-    folder: Path,
-    view: str,
-    video: Video,
-    survey: Survey,
-    config: IngestConfig,
-    crop: Crop,
-    landmarks_px: Float[np.ndarray, "frames 478 3"],
-    valid: Bool[np.ndarray, "size size"],
-    matte: Estimator,
-    progress: Progress,
+    folder: Path, view: str, kept: Iterator[Frame], framing: Framing, looks: Looks, progress: Progress
 ) -> PictureTables:
-    """Write frames and mattes of one view.
+    """Write frames, mattes and other pictures of one view; the matte is 0 in padding.
 
     Args:
-        landmarks_px: in pixels of the stored frames.
-        valid: false in padding, where the matte is set to 0.
+        kept: the frames of the survey, decoded again.
     """
-    for kind in ("frames", "mattes"):
-        (folder / kind / view).mkdir(parents=True)
-    left, top, side = int(crop.left_px), int(crop.top_px), int(crop.side_px)
-    refiner, rows, outside = MatteRefiner(), [], []
-    kept = video.frames(config.start_s, config.end_s, frozenset(survey.times_s))
-    with (
-        progress.stage("cropping and matting", len(survey.times_s)) as advance,
-        WriteBehind(_WRITERS, _WRITES_BEHIND) as writer,
-    ):
-        for index, frame in enumerate(run_ahead(kept, _FRAMES_AHEAD)):
-            image = square_window(frame.image, left, top, side, config.size_px)
-            mask = refiner.refine(image, matte.estimate(image)) * valid
-            writer.submit(_write_jpeg, folder / "frames" / view / f"{index:06d}.jpg", image)
-            writer.submit(_write_png, folder / "mattes" / view / f"{index:06d}.png", mask)
-            rows.append(picture_measures(image, landmarks_px[index]))
-            outside.append(outside_matte(landmarks_px[index], mask))
+    expected = len(framing.landmarks_px)
+    annotations = (Annotation.MATTE, *looks.extras)
+    folders = {kind: folder / PICTURE_FOLDERS[kind] / view for kind in annotations}
+    frames_folder = folder / FRAMES_FOLDER / view
+    for path in (frames_folder, *folders.values()):
+        path.mkdir(parents=True)
+    cutter, rows, outside = _Cutter(framing, looks), [], []
+    with progress.stage("cropping and matting", expected) as advance, WriteBehind(_WRITERS, _WRITES_BEHIND) as writer:
+        for index, frame in zip(range(expected), run_ahead(kept, _FRAMES_AHEAD), strict=False):
+            image, pictures = cutter.cut(frame)
+            writer.submit(_write_jpeg, frames_folder / f"{index:06d}.jpg", image)
+            for kind, picture in pictures.items():
+                writer.submit(_write_png, folders[kind] / f"{index:06d}.png", picture)
+            rows.append(picture_measures(image, framing.landmarks_px[index]))
+            outside.append(outside_matte(framing.landmarks_px[index], pictures[Annotation.MATTE]))
             advance(1)
-    if len(rows) != len(survey.times_s):
+    if len(rows) != expected:
         raise HeadstudioError(
-            f"the video gave {len(survey.times_s)} frames at first and {len(rows)} when read again",
-            where=video.path,
+            f"the video gave {expected} frames at first and {len(rows)} when read again",
             next_step="copy the file to a local disk and try again",
         )
-    measures = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return PictureTables(measures, np.array(outside))
+    return PictureTables({name: np.array([row[name] for row in rows]) for name in rows[0]}, np.array(outside))
+
+
+class _Cutter:
+    """Makes the stored pictures of consecutive frames."""
+
+    def __init__(self, framing: Framing, looks: Looks) -> None:
+        self._framing, self._looks = framing, looks
+        self._refiner = MatteRefiner()
+
+    def cut(self, frame: Frame) -> tuple[UInt8[np.ndarray, "size size 3"], dict[Annotation, np.ndarray]]:
+        """The stored frame and its annotations that are pictures."""
+        crop = self._framing.crop
+        image = square_window(
+            frame.image, int(crop.left_px), int(crop.top_px), int(crop.side_px), self._framing.size_px
+        )
+        matte = self._refiner.refine(image, self._looks.matte.estimate(image)) * self._framing.valid
+        pictures = {Annotation.MATTE: matte}
+        for kind, estimator in self._looks.extras.items():
+            pictures[kind] = _ENCODED[kind](estimator.estimate(image))
+        return image, pictures
+
+
+def _labels(scores: Float[np.ndarray, "size size classes"]) -> UInt8[np.ndarray, "size size"]:
+    """The best class of every pixel."""
+    return scores.argmax(-1).astype(np.uint8)
+
+
+def _normal_picture(normals: Float[np.ndarray, "size size 3"]) -> UInt8[np.ndarray, "size size 3"]:
+    """Unit normals as colours, 0 = -1 and 255 = +1."""
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    return np.round((normals / np.maximum(length, 1e-6) * 0.5 + 0.5) * 255).astype(np.uint8)
+
+
+_ENCODED = {Annotation.PARSING: _labels, Annotation.NORMALS: _normal_picture}
 
 
 def _write_jpeg(path: Path, image: np.ndarray) -> None:
     Image.fromarray(image).save(path, quality=_JPEG_QUALITY, subsampling=0)
 
 
-def _write_png(path: Path, mask: np.ndarray) -> None:
-    Image.fromarray(mask).save(path, compress_level=1)
+def _write_png(path: Path, picture: np.ndarray) -> None:
+    Image.fromarray(picture).save(path, compress_level=1)

@@ -1,7 +1,8 @@
 """`Capture`: one performance of one person, decoded once, with everything that was detected in it."""
 
 import enum
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,11 @@ class Annotation(str, enum.Enum):
     MATTE = "matte"
     PARSING = "parsing"
     NORMALS = "normals"
+
+
+FRAMES_FOLDER = "frames"
+PICTURE_FOLDERS = {Annotation.MATTE: "mattes", Annotation.PARSING: "parsing", Annotation.NORMALS: "normals"}
+"""Annotations that are one PNG a frame, and the folders they lie in."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,8 @@ class Capture:
     def identifier(self) -> str:
         """A short name that follows from the content of the sources and how they were cut."""
         view = self.views[0]
-        return f"{view.source.sha256[:12]}-{self.frames}-{self.size_px}"
+        cut = repr((view.source.start_s, view.crop, self.size_px)).encode() + view.times_s.double().numpy().tobytes()
+        return f"{view.source.sha256[:12]}-{self.frames}-{self.size_px}-{zlib.crc32(cut):08x}"
 
     @property
     def train_frames(self) -> range:
@@ -123,13 +130,25 @@ class Capture:
         """The person matte of one frame, 255 = person."""
         return _picture(self.matte_path(frame, view), 1)
 
+    def parsing(self, frame: int, view: int = 0) -> UInt8[Tensor, "1 height width"]:
+        """The face-parsing labels of one frame, in the parser's own numbering."""
+        return _picture(self.picture_path(Annotation.PARSING, frame, view), 1)
+
+    def normals(self, frame: int, view: int = 0) -> UInt8[Tensor, "3 height width"]:
+        """The estimated normals of one frame in the estimator's own axes, 0 = -1 and 255 = +1."""
+        return _picture(self.picture_path(Annotation.NORMALS, frame, view), 3)
+
     def frame_path(self, frame: int, view: int = 0) -> Path:
         """Where a stored frame lies."""
-        return self.path / "frames" / self.views[view].name / f"{frame:06d}.jpg"
+        return self.path / FRAMES_FOLDER / self.views[view].name / f"{frame:06d}.jpg"
 
     def matte_path(self, frame: int, view: int = 0) -> Path:
         """Where a matte lies."""
-        return self.path / "mattes" / self.views[view].name / f"{frame:06d}.png"
+        return self.picture_path(Annotation.MATTE, frame, view)
+
+    def picture_path(self, annotation: Annotation, frame: int, view: int = 0) -> Path:
+        """Where an annotation that is a picture lies."""
+        return self.path / PICTURE_FOLDERS[annotation] / self.views[view].name / f"{frame:06d}.png"
 
     def save_tables(self) -> None:
         """Write everything but the pictures into `path` (which `storage.replacing_folder` provides)."""
@@ -214,11 +233,19 @@ def _check(capture: Capture) -> None:
             raise HeadstudioError(
                 f"validity mask of view {view.name} has the wrong size", where=capture.path, next_step=again
             )
-        missing = next((i for i in range(len(view.times_s)) if not capture.frame_path(i, index).is_file()), None)
+        missing = next((path for path in _pictures(capture, index) if not path.is_file()), None)
         if missing is not None:
-            raise HeadstudioError("a frame is missing", where=capture.frame_path(missing, index), next_step=again)
+            raise HeadstudioError("a picture of the capture is missing", where=missing, next_step=again)
     if not 0 < capture.split.train_end <= capture.split.held_out_start <= capture.frames:
         raise HeadstudioError("the train/held-out split does not fit the frames", where=capture.path, next_step=again)
+
+
+def _pictures(capture: Capture, view: int) -> Iterator[Path]:
+    """Where every picture of a view should lie."""
+    for frame in range(len(capture.views[view].times_s)):
+        yield capture.frame_path(frame, view)
+        for annotation in sorted(capture.annotations & PICTURE_FOLDERS.keys()):
+            yield capture.picture_path(annotation, frame, view)
 
 
 def _picture(path: Path, channels: int) -> Tensor:
