@@ -3,6 +3,11 @@
 import torch
 from torch.nn.functional import avg_pool2d, grid_sample
 
+from headstudio.errors import HeadstudioError
+
+REFUSED = (HeadstudioError, TypeError)
+"""What a table of the wrong shape raises: where shapes are checked at run time, that check comes first."""
+
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 
 

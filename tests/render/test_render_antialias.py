@@ -1,9 +1,8 @@
 import pytest
 import roma
 import torch
-from render_twins import DEVICES, antialias_twin, leaf, rasterise_twin, silhouettes_twin, sphere, twin_leaf
+from render_twins import DEVICES, REFUSED, antialias_twin, leaf, rasterise_twin, silhouettes_twin, sphere, twin_leaf
 
-from headstudio.errors import HeadstudioError
 from headstudio.geometry.camera import Camera
 from headstudio.render.antialias import antialias, edge_neighbours, find_crossings
 from headstudio.render.rasterise import interpolate, rasterise
@@ -64,6 +63,40 @@ def test_area_of_a_growing_sphere_and_its_derivative_equal_the_exact_ones(rings,
     assert abs(area.item() / exact(0.1) - 1) < 0.012
     derivative = (exact(0.1001) - exact(0.0999)) / 0.0002
     assert abs(radius.grad.item() / derivative - 1) < tolerance
+
+
+def test_a_silhouette_before_another_part_of_the_mesh_counts_like_one_before_nothing():
+    """A fine sphere before the middle of a large one, whose triangles there have no silhouette edge themselves."""
+    ball, triangles = sphere(100)
+    behind, wall = sphere(20)
+    camera = Camera.from_focal(200.0, 128, 128)
+    turn = roma.rotvec_to_rotmat(torch.tensor([0.4, -0.7, 0.3]))
+    colour = torch.cat([torch.ones(len(ball), 1), torch.zeros(len(behind), 1)])[None]
+    radius = torch.tensor(0.1, requires_grad=True)
+    points = torch.cat(
+        [ball @ turn.T * radius + torch.tensor([0.0, 0.0, 0.5]), behind @ turn.T * 2 + torch.tensor([0, 0, 3.0])]
+    )
+    faces = torch.cat([triangles, wall + len(ball)])
+    fragments = rasterise(points[None], faces, camera)
+    assert (fragments.triangle >= 0).all()
+    area = antialias(interpolate(fragments, colour, faces), fragments).sum()
+    area.backward()
+    alone = torch.tensor(0.1, requires_grad=True)
+    exact = coverage(ball @ turn.T * alone + torch.tensor([0.0, 0.0, 0.5]), triangles, camera).sum()
+    exact.backward()
+    torch.testing.assert_close(area, exact, rtol=1e-4, atol=0)
+    torch.testing.assert_close(radius.grad, alone.grad, rtol=1e-3, atol=0)
+
+
+def test_the_border_to_a_triangle_that_reaches_behind_the_camera_is_a_silhouette():
+    vertices = torch.tensor([[0.1, -1.0, 1.0], [0.13, 1.0, 1.0], [-2.0, 0.0, 1.0], [2.0, 0.0, -1.0]])
+    triangles = torch.tensor([[0, 1, 2], [1, 0, 3]])
+    for faces in (triangles, triangles[:1]):
+        points = leaf(vertices)
+        covered = coverage(points, faces, CAMERA)
+        covered.sum().backward()
+        # 60 pixels a metre at this depth, times the half of the 32 rows that each end of the border answers for.
+        torch.testing.assert_close(points.grad[:2, 0], torch.tensor([960.0, 960.0]), rtol=0.02, atol=0)
 
 
 def test_gradient_of_a_moving_sphere_equals_the_finite_difference_over_a_pixel():
@@ -135,9 +168,9 @@ def test_a_known_adjacency_changes_nothing_and_one_of_another_mesh_is_refused():
     plain = antialias(image, rasterise(vertices[None], triangles, CAMERA))
     given = antialias(image, rasterise(vertices[None], triangles, CAMERA, adjacency=edge_neighbours(triangles)))
     assert torch.equal(plain, given)
-    with pytest.raises(HeadstudioError, match="adjacency"):
+    with pytest.raises(REFUSED, match="adjacency"):
         antialias(image, rasterise(vertices[None], triangles, CAMERA, adjacency=edge_neighbours(triangles[1:])))
-    with pytest.raises(HeadstudioError, match="image"):
+    with pytest.raises(REFUSED, match="image"):
         antialias(image[..., 1:], rasterise(vertices[None], triangles, CAMERA))
 
 

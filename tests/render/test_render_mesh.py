@@ -3,7 +3,7 @@ import sys
 
 import pytest
 import torch
-from render_twins import DEVICES, leaf, sphere
+from render_twins import DEVICES, REFUSED, leaf, sphere
 
 from headstudio.errors import HeadstudioError
 from headstudio.geometry.camera import Camera
@@ -103,6 +103,14 @@ def test_a_pyramid_stands_in_for_its_texture_and_feature_textures_need_no_light(
         render_surface(placed(points), mesh, CAMERA, features, neutral_light(1))
 
 
+def test_backfaces_are_culled_on_request():
+    points, mesh = ball()
+    from_inside = render_surface(placed(points, (0.0, 0.0, 0.04)), mesh, CAMERA)
+    culled = render_surface(placed(points, (0.0, 0.0, 0.04)), mesh, CAMERA, cull_backfaces=True)
+    assert from_inside.mask.min() == 1
+    assert culled.mask.max() == 0
+
+
 def test_labels_share_out_the_mask():
     points, mesh = ball()
     surface = render_surface(placed(points), mesh, CAMERA)
@@ -159,7 +167,7 @@ def test_the_gradient_of_a_hidden_label_border_is_nil():
 
 def test_label_tables_of_another_mesh_are_refused():
     points, mesh = ball()
-    with pytest.raises(HeadstudioError, match="triangle_labels"):
+    with pytest.raises(REFUSED, match="triangle_labels"):
         label_image(rasterise(placed(points), mesh.triangles, CAMERA), mesh.triangle_labels[1:].repeat(2), 2)
 
 
