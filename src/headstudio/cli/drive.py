@@ -41,18 +41,18 @@ class Options(Common):
 
 def run(options: Options, display: Display) -> Result:
     """Drive the avatar."""
-    from headstudio.cli.sources import chosen_device, load_avatar_record, load_performance
+    from headstudio.cli.sources import chosen_device, load_performance, load_subject
     from headstudio.drivers.drive import carried_over, orbit_view, render_frames
     from headstudio.export.video import write_video
     from headstudio.training.avatars import load_driver
 
-    avatar, record = load_avatar_record(options.avatar)
+    avatar, _, at_rest = load_subject(options.avatar)
     output = options.output or options.avatar.with_name(f"{options.avatar.name}-{options.performance.stem}.mp4")
     performance, capture = load_performance(options.performance, output.with_name(output.name + ".driving"), display)
     driver = None if options.driver is None else load_driver(options.driver, avatar)
-    motion, warnings = carried_over(performance, avatar, record.at_rest, options.config, driver)
-    size_px = options.size_px or record.at_rest.size_px
-    view = orbit_view(record.at_rest, size_px, options.config.yaw_deg, options.config.pitch_deg)
+    motion, warnings = carried_over(performance, avatar, at_rest, options.config, driver)
+    size_px = options.size_px or at_rest.size_px
+    view = orbit_view(at_rest, size_px, options.config.yaw_deg, options.config.pitch_deg)
     background = read_background(options.background, size_px)
     avatar.to(chosen_device(options.device))
     with display.stage("drive", len(motion)) as advance:

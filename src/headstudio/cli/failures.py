@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 from headstudio.errors import HeadstudioError
 
@@ -73,7 +74,7 @@ def _place(failure: OSError) -> str:
     return "" if failure.filename is None else f" ({failure.filename})"
 
 
-def _let_termination_clean_up() -> object:
+def _let_termination_clean_up() -> Any:
     """Make SIGTERM end the work as Ctrl-C does, so that half-built folders are removed."""
 
     def stop(number: int, frame: object) -> None:

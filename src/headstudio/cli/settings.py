@@ -1,11 +1,15 @@
 """Options in the words of people: units left out of names, durations as 10m, a method's configuration by dots."""
 
+import ast
 import contextlib
 import dataclasses
+import inspect
 import io
 import itertools
 import re
 import shlex
+import textwrap
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -120,10 +124,6 @@ def _fields(config: Any, prefix: str) -> Iterator[tuple[str, Any, str]]:
 
 def _docstrings(cls: type) -> dict[str, str]:
     """The string below each field, which Python itself forgets."""
-    import ast
-    import inspect
-    import textwrap
-
     try:
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     except (OSError, TypeError, ValueError):
@@ -133,15 +133,13 @@ def _docstrings(cls: type) -> dict[str, str]:
         found |= _docstrings(parent)
     body = getattr(definition, "body", [])
     for statement, after in itertools.pairwise(body):
-        named = isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-        if named and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            found[statement.target.id] = " ".join(str(after.value.value).split())
+        match (statement, after):
+            case (ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(meaning)))):
+                found[name] = " ".join(meaning.split())
     return found
 
 
 def _option_names(options: type) -> Iterator[str]:
-    import typing
-
     hints = typing.get_type_hints(options)
     for field in dataclasses.fields(options):
         kind = hints[field.name]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from headstudio.errors import HeadstudioError
 from headstudio.progress import Progress
@@ -11,9 +11,17 @@ if TYPE_CHECKING:
     import torch
 
     from headstudio.drivers.drive import Performance
-    from headstudio.records.avatar import Avatar
+    from headstudio.records.avatar import AtRest
     from headstudio.records.capture import Capture
     from headstudio.training.contract import AvatarModel, Source
+
+
+class Subject(NamedTuple):
+    """Who is driven."""
+
+    avatar: "AvatarModel"
+    method: str
+    at_rest: "AtRest"
 
 
 def track_folder(capture: Path) -> Path:
@@ -94,12 +102,15 @@ def load_sources(captures: Sequence[Path], track_path: Path | None = None) -> "t
     return tuple(load_source(path, track_path) for path in captures)
 
 
-def load_avatar_record(path: Path) -> "tuple[AvatarModel, Avatar]":
-    """An avatar ready to use and the record of it, which knows its person at rest."""
+def load_subject(path: Path) -> "Subject":
+    """An avatar, its method's name and its person at rest."""
     from headstudio.records.avatar import Avatar
     from headstudio.training.avatars import load_avatar
 
-    return load_avatar(path), Avatar.load(path)
+    avatar, record = load_avatar(path), Avatar.load(path)
+    if record.at_rest is None:
+        raise HeadstudioError("the avatar does not know its person at rest", where=path, next_step="train it again")
+    return Subject(avatar, record.name, record.at_rest)
 
 
 def chosen_device(name: str) -> "torch.device":
