@@ -235,7 +235,7 @@ def test_an_avatar_survives_the_disk_and_refuses_what_was_edited(tmp_path, sourc
         "unknown method": ("name", "nobody", "no method is called nobody"),
         "unknown option": ("config", {**content["config"], "colour": 1}, "does not fit"),
         "swapped weights": ("identifier", "0" * 16, "not those"),
-        "lost field": ("training_range", None, "damaged"),
+        "lost field": ("at_rest", {}, "damaged"),
         "a driver": ("kind", "drivers", "holds a driver"),
     }
     for key, value, message in edits.values():

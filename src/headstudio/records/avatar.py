@@ -65,8 +65,6 @@ class Avatar:
     weights: Mapping[str, Tensor]
     identifier: str
     """Follows from the weights; names the avatar's latent space."""
-    training_range: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
-    """By channel: 1st and 99th percentile of every component over the training frames."""
     at_rest: AtRest | None = None
     """Where driving starts from; None for drivers and encoders."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -91,10 +89,8 @@ class Avatar:
         kinds = {"kind": str, "name": str, "preset": str, "config": dict, "state": dict, "identifier": str}
         checked = {key: storage.field(content, key, kind, where) for key, kind in kinds.items()}
         try:
-            ranges = {name: (tuple(low), tuple(high)) for name, (low, high) in content["training_range"].items()}
             return cls(
                 weights=weights,
-                training_range=ranges,
                 at_rest=None if content["at_rest"] is None else AtRest.from_plain(content["at_rest"]),
                 provenance=dict(content["provenance"]),
                 notes=tuple(content["notes"]),

@@ -83,7 +83,8 @@ def _contradiction(asset: MeshAsset) -> str | None:
     for name, (found, wanted) in shapes.items():
         if tuple(found) != wanted:
             return f"{name} have the shape {tuple(found)} instead of {wanted}"
-    if len(asset.joint_parents) != joints or any(p >= i or (p < 0) != (i == 0) for i, p in enumerate(asset.joint_parents)):
+    disordered = any(parent >= i or (parent < 0) != (i == 0) for i, parent in enumerate(asset.joint_parents))
+    if len(asset.joint_parents) != joints or disordered:
         return "the joints are not a tree in order from one root"
     if asset.texture.ndim != 3 or asset.texture.shape[0] not in (3, 4):
         return "the texture has neither 3 nor 4 channels"

@@ -44,7 +44,6 @@ def describe(
         state=model.state(),
         weights=weights,
         identifier=_identifier(weights),
-        training_range=_range(model, sources),
         at_rest=_at_rest(sources[TARGET][0]) if isinstance(model, AvatarModel) else None,
         provenance={"sources": made_from, "versions": versions, **(provenance or {})},
         notes=model.notes(),
@@ -102,25 +101,3 @@ def _at_rest(source: Source) -> AtRest:
     camera = source.track.view(torch.tensor([neutral.frame])).camera
     covered = training_range(source.motion.select(frames))
     return AtRest(neutral.channels, camera.K_px[0], source.track.size_px, covered)
-
-
-def _range(model: Trainable, sources: Sources) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
-    if not isinstance(model, AvatarModel):
-        return {}
-    wanted = frozenset().union(*model.driven_by)
-    rows: dict[str, list[Tensor]] = {}
-    for listed in sources.values():
-        for source in listed:
-            for channel, values in _training_signals(source).items():
-                if channel in wanted:
-                    rows.setdefault(str(channel), []).append(values.flatten(1).double())
-    return {name: _percentiles(torch.cat(parts)) for name, parts in rows.items()}
-
-
-def _training_signals(source: Source) -> Mapping[Any, Tensor]:
-    return source.motion.at(usable_training_frames(source))
-
-
-def _percentiles(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    low, high = torch.quantile(values, torch.tensor([0.01, 0.99], dtype=values.dtype), dim=0)
-    return tuple(low.tolist()), tuple(high.tolist())

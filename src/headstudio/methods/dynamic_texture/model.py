@@ -171,6 +171,7 @@ class DynamicTexture(AvatarModel):
             )
 
         surface = render_surface(vertices, self._mesh, view.camera, colour)
+        assert surface.image is not None  # a colour was given
         maps = {"depth": surface.depth_m, "normals": surface.normals, "uv": surface.uv}
         return Rendering(surface.image, surface.mask, maps)
 
