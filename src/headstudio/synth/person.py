@@ -1,0 +1,133 @@
+"""Who the synthetic actor is: seeded shape and looks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headstudio.heads.base import HeadModel
+from headstudio.synth.fields import diffuse
+from headstudio.synth.noise import smooth_noise
+
+HAIR_STYLES = ("short", "medium", "bald")
+
+_HAIR = (
+    (0.09, 0.07, 0.06),
+    (0.2, 0.13, 0.09),
+    (0.33, 0.22, 0.13),
+    (0.55, 0.42, 0.26),
+    (0.42, 0.2, 0.1),
+    (0.45, 0.44, 0.43),
+)
+_IRIS = ((0.28, 0.16, 0.08), (0.38, 0.25, 0.12), (0.34, 0.36, 0.2), (0.28, 0.4, 0.5), (0.4, 0.47, 0.5))
+_SHIRT = (
+    (0.2, 0.3, 0.42),
+    (0.5, 0.22, 0.2),
+    (0.24, 0.36, 0.28),
+    (0.75, 0.73, 0.68),
+    (0.16, 0.16, 0.18),
+    (0.62, 0.5, 0.3),
+)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What a person looks like; colours are sRGB in [0, 1]."""
+
+    melanin: float
+    """0 is the palest, 1 the darkest skin."""
+    blood: float
+    """Strength of the red of cheeks, nose and ears; 1 is usual."""
+    lip_rgb: tuple[float, float, float]
+    """Tint towards which the skin of the lips is drawn."""
+    brow_thickness: float
+    """1 is usual."""
+    brow_arch: float
+    """Height of the arch in eye distances; 0 is straight."""
+    iris_rgb: tuple[float, float, float]
+    hair_rgb: tuple[float, float, float]
+    hair_style: str
+    """One of `HAIR_STYLES`."""
+    stubble: float
+    """0 is shaved, 1 a dark shadow."""
+    freckles: float
+    """0 is none, 1 many."""
+    shirt_rgb: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class SyntheticPerson:
+    """A seeded person in a head model."""
+
+    seed: int
+    identity: Float[Tensor, " identities"]
+    """Coefficients in prior standard deviations."""
+    offsets_m: Float[Tensor, "vertices 3"]
+    """Displacement that the identity basis cannot express, in the head frame."""
+    looks: Looks
+
+    @classmethod
+    def sample(
+        cls, seed: int, head: HeadModel, identity_spread: float = 0.8, displacement_mm: float = 1.5
+    ) -> "SyntheticPerson":
+        """The person of a seed.
+
+        Args:
+            seed: same seed and head, same person.
+            head: where the identity basis comes from.
+            identity_spread: standard deviation of the coefficients, in prior standard deviations.
+            displacement_mm: standard deviation of the displacement beyond the basis.
+        """
+        generator = np.random.default_rng([seed, 0])
+        looks = _looks(generator)
+        drawn = np.clip(generator.normal(0.0, identity_spread, head.identities), -2.0, 2.0)
+        identity = torch.from_numpy(drawn).float()
+        return cls(seed, identity, displacement(head, seed, displacement_mm), looks)
+
+    def neutral(self, head: HeadModel) -> Float[Tensor, "vertices 3"]:
+        """The person's neutral face in the head frame, metres."""
+        return head.neutral(self.identity[None].to(head.template_m), self.offsets_m[None])[0]
+
+
+def displacement(head: HeadModel, seed: int, deviation_mm: float) -> Float[Tensor, "vertices 3"]:
+    """A smooth random displacement of the skin without the part that the identity basis could express.
+
+    Eyes, lids, mouth and teeth must keep fitting each other and stay where they are.
+    """
+    points = head.template_m
+    noise = torch.stack([smooth_noise(points, 0.03, 977 * seed + axis) for axis in range(3)], dim=-1)
+    skin = _free_skin(head)
+    basis = head.identity_basis_m.flatten(1).T
+    moved = (noise * skin).flatten()
+    solution = torch.linalg.lstsq(basis, moved[:, None]).solution
+    beyond = (moved - (basis @ solution)[:, 0]).unflatten(0, (-1, 3)) * skin
+    return beyond * (deviation_mm / 1000.0 / noise.std())
+
+
+def _free_skin(head: HeadModel) -> Float[Tensor, "vertices 1"]:
+    fixed = head.region("eyeballs", "eyelids", "eyelashes", "mouth_cavity", "teeth", "tongue", "lips").float()[:, None]
+    return (1.0 - 1.6 * diffuse(fixed, head.triangles, 6)).clamp(0.0, 1.0) * (1.0 - fixed)
+
+
+def _looks(generator: np.random.Generator) -> Looks:
+    melanin = float(generator.beta(1.2, 1.8))
+    hair = _HAIR[generator.integers(2 if melanin > 0.55 else len(_HAIR))]
+    iris = _IRIS[generator.integers(2 if melanin > 0.55 else len(_IRIS))]
+    lip = np.array([0.66, 0.3, 0.31]) * (1.0 - 0.35 * melanin) + generator.normal(0.0, 0.02, 3)
+    masculine = generator.random() < 0.5
+    style = str(generator.choice(HAIR_STYLES, p=(0.75, 0.1, 0.15) if masculine else (0.2, 0.8, 0.0)))
+    return Looks(
+        melanin=melanin,
+        blood=float(generator.uniform(0.7, 1.3)),
+        lip_rgb=tuple(float(v) for v in lip.clip(0.1, 0.9)),  # type: ignore[arg-type]
+        brow_thickness=float(generator.uniform(0.8, 1.15) * (1.15 if masculine else 0.85)),
+        brow_arch=float(generator.uniform(0.04, 0.1)),
+        iris_rgb=iris,
+        hair_rgb=hair,
+        hair_style=style,
+        stubble=float(generator.uniform(0.0, 1.0)) if masculine else 0.0,
+        freckles=float(max(0.0, generator.normal(0.0, 0.5))) * (1.0 - melanin),
+        shirt_rgb=_SHIRT[generator.integers(len(_SHIRT))],
+    )
