@@ -93,8 +93,9 @@ def _torch() -> Iterator[Finding]:
 def _warp() -> Iterator[Finding]:
     import warp
 
-    warp.config.quiet = True
-    warp.init()
+    from headstudio.render.kernels.launching import initialise
+
+    initialise()
     devices = ", ".join(device.alias for device in warp.get_devices())
     yield Finding("warp", "good", f"{warp.config.version}, devices {devices}; its kernels are compiled at first use")
 
@@ -162,6 +163,18 @@ def _optional_packages() -> Iterator[Finding]:
             yield Finding(module, "good", importlib.metadata.version(module))
 
 
+def _weights() -> Iterator[Finding]:
+    from headstudio.nn.extractors import KINDS
+    from headstudio.nn.weights import ENVIRONMENT, find_weights
+
+    found = [kind for kind in KINDS if find_weights(kind) is not None]
+    if found:
+        yield Finding("feature weights", "good", ", ".join(found))
+    else:
+        mend = f"put weight files into a folder and name it in {ENVIRONMENT}"
+        yield Finding("feature weights", "optional", "none: a gradient and SSIM term stands in for them", mend)
+
+
 def _disk() -> Iterator[Finding]:
     free_gb = shutil.disk_usage(Path.cwd()).free / GIGABYTE
     tight = free_gb < LEAST_DISK_GB
@@ -190,6 +203,7 @@ LOOKS: "tuple[Callable[[], Iterator[Finding]], ...]" = (
     _heads,
     _methods,
     _optional_packages,
+    _weights,
     _disk,
     _memory,
 )

@@ -21,7 +21,7 @@ def launch(kernel: Any, threads: int, *arguments: object) -> None:
     """
     if threads == 0:
         return
-    _initialise()
+    initialise()
     device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
     handed = [
         _hand_over(argument, parameter.type.dtype) if isinstance(argument, Tensor) else argument
@@ -41,7 +41,8 @@ def _hand_over(tensor: Tensor, dtype: Any) -> object:
 
 
 @cache
-def _initialise() -> None:
+def initialise() -> None:
+    """Start Warp once, without its greeting."""
     # Warp 1.19 replaced the switch `quiet` by a log level.
     silencer = "log_level" if hasattr(wp.config, "log_level") else "quiet"
     setattr(wp.config, silencer, getattr(wp, "LOG_WARNING", True))
