@@ -2,7 +2,7 @@
 
     python benchmarks/render.py --output render.json
 
-Each row is one measurement: least, median and 95th percentile in milliseconds over the repeats, first runs left out. The
+Each row is one measurement: least, median and 95th percentile in milliseconds over the repeats, the first left out. The
 row `interpolate by indexing` does the same interpolation with PyTorch indexing in the same run, as a yardstick.
 """
 

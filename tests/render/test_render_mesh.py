@@ -103,6 +103,23 @@ def test_a_pyramid_stands_in_for_its_texture_and_feature_textures_need_no_light(
         render_surface(placed(points), mesh, CAMERA, features, neutral_light(1))
 
 
+def test_triangles_smaller_than_a_pixel_keep_mask_and_picture_in_range():
+    """Where several edges cut one pixel, their shares add up to more than the pixel."""
+    generator = torch.Generator().manual_seed(0)
+    places = torch.rand(400, 1, 3, generator=generator) * torch.tensor([0.2, 0.15, 0.1])
+    corners = places + torch.rand(400, 3, 3, generator=generator) * 0.005 + torch.tensor([-0.1, -0.075, 0.5])
+    triangles = torch.arange(1200).reshape(400, 3)
+    mesh = MeshTopology(triangles, torch.rand(1200, 2, generator=generator), triangles)
+    vertices = corners.reshape(1, 1200, 3).requires_grad_()
+    fragments = rasterise(vertices, triangles, CAMERA)
+    assert antialias(fragments.mask, fragments).min() < -0.1
+    surface = render_surface(vertices, mesh, CAMERA, torch.full((1, 3, 8, 8), 0.6))
+    assert 0 <= surface.mask.min() <= surface.mask.max() <= 1
+    assert -1e-3 < surface.image.min() <= surface.image.max() < 0.601
+    surface.image.sum().backward()
+    assert torch.isfinite(vertices.grad).all()
+
+
 def test_backfaces_are_culled_on_request():
     points, mesh = ball()
     from_inside = render_surface(placed(points, (0.0, 0.0, 0.04)), mesh, CAMERA)

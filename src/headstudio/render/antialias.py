@@ -30,6 +30,8 @@ def antialias(
 ) -> Float[Tensor, "batch channels height width"]:
     """Blend the pixels that a silhouette cuts; gradients reach the image and, through the edges, the vertices.
 
+    Where several edges cut one pixel, as at a spike, their shares add up, and the result may leave the image's range.
+
     Args:
         image: what was rendered from `fragments`, background included.
         fragments: what `rasterise` found.

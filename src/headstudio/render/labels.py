@@ -18,7 +18,7 @@ def triangle_labels(
 def label_image(
     fragments: Fragments, labels: Int[Tensor, " triangles"], count: int
 ) -> Float[Tensor, "batch labels height width"]:
-    """Coverage of every pixel by each label, in [0, 1]; the labels sum to the antialiased mask.
+    """Coverage of every pixel by each label, in [0, 1] but for spikes (see `antialias`); the sum is that of the mask.
 
     A border between two labels is antialiased as a silhouette is: each pixel it cuts is shared out by area, and the
     gradient reaches the ends of the border's edges.

@@ -106,17 +106,18 @@ def render_surface(
     hard = fragments.mask
     crossings = find_crossings(fragments)
     if texture is None:
-        image, mask = None, antialias(hard, fragments, crossings)
+        image, coverage = None, antialias(hard, fragments, crossings)
     else:
         looked_up = texture(uv, hard) if callable(texture) else sample_texture(texture, uv, hard)
         colour = _light(looked_up, normals, light_sh, hard)
         blended = antialias(torch.cat([colour, hard], dim=1), fragments, crossings)
-        premultiplied, mask = blended.split([colour.shape[1], 1], dim=1)  # outside is black with alpha 0
-        image = premultiplied / mask.clamp_min(_LEAST_ALPHA)
+        premultiplied, coverage = blended.split([colour.shape[1], 1], dim=1)  # outside is black with alpha 0
+        covered = coverage > _LEAST_ALPHA
+        image = torch.where(covered, premultiplied / torch.where(covered, coverage, 1.0), 0.0)
     labels = None
     if mesh.labels is not None and mesh.triangle_labels is not None:
         labels = label_image(fragments, mesh.triangle_labels, mesh.labels.shape[1])
-    return Surface(image, mask, normals, fragments.depth_m[:, None], uv, labels, fragments)
+    return Surface(image, coverage.clamp(0.0, 1.0), normals, fragments.depth_m[:, None], uv, labels, fragments)
 
 
 _LEAST_ALPHA = 1e-3
