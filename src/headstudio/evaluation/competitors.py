@@ -10,7 +10,7 @@ from headstudio.errors import HeadstudioError
 from headstudio.evaluation.baselines import NearestFrame, TrackedHead
 from headstudio.evaluation.tracked_mesh import TrackedMesh
 from headstudio.evaluation.truth import Truth
-from headstudio.records.channels import Scene
+from headstudio.records.channels import Scene, to_device
 from headstudio.records.motion import Motion
 from headstudio.training.contract import AvatarModel, Source
 
@@ -29,6 +29,7 @@ class DrivenAvatar:
     def __init__(self, avatar: AvatarModel, truth: Truth, mesh: TrackedMesh, motion: Motion) -> None:
         _check_driven(avatar, motion)
         self._avatar = avatar.eval()
+        self._device = next((t.device for t in (*avatar.parameters(), *avatar.buffers())), torch.device("cpu"))
         self._truth, self._mesh, self._motion = truth, mesh, motion
 
     @torch.no_grad()
@@ -37,8 +38,9 @@ class DrivenAvatar:
         size_px = self._truth.size_px
         background = self._truth.background.expand(len(frames), 3, size_px, size_px)
         scene = Scene(background=background, light_sh=self._mesh.track.light_sh[frames])
-        rendering = self._avatar.render(self._motion.at(frames), self._mesh.view(frames, size_px), scene)
-        return rendering.rgb.float().clamp(0, 1)
+        channels = to_device(self._motion.at(frames), self._device)
+        view = self._mesh.view(frames, size_px).to(self._device)
+        return self._avatar.render(channels, view, scene.to(self._device)).rgb.float().clamp(0, 1).cpu()
 
 
 def competitors(

@@ -1,0 +1,89 @@
+"""How well the head was followed, and where it was not."""
+
+from itertools import groupby
+from pathlib import Path
+
+import torch
+
+from headstudio.geometry.rigid import relative_orientation
+from headstudio.heads import load_head
+from headstudio.heads.base import HeadModel
+from headstudio.records.capture import Capture
+from headstudio.records.track import Track
+from headstudio.report.charts import curves
+from headstudio.report.markup import Markup, bullets, element, facts, figure
+from headstudio.report.page import Section, write_page
+from headstudio.report.pictures import contact_sheet, inline, spread
+from headstudio.tracking.overlay import overlay_image
+
+_SPREAD_FRAMES, _WORST_FRAMES, _COLUMNS = 12, 6, 6
+
+
+def track_sections(capture: Capture, track: Track, head: HeadModel | None = None) -> list[Section]:
+    """Confidence, what went wrong, movement, and overlays to look at."""
+    head = head or load_head(track.identity.head)
+    return [
+        Section("Tracking", (_summary(track), _confidence(track), _wrong(track))),
+        Section("Movement", (_movement(track),)),
+        Section("Overlays", (_overlays(capture, track, head),)),
+    ]
+
+
+def write_track_report(path: Path, capture: Capture, track: Track, head: HeadModel | None = None) -> None:
+    """Write the report of a track."""
+    write_page(path, f"Track: {capture.views[0].source.file_name}", track_sections(capture, track, head))
+
+
+def unusable_spans_s(track: Track) -> list[tuple[float, float]]:
+    """First and last time of every run of frames that training and scoring skip."""
+    runs = groupby(range(track.frames), key=lambda frame: bool(track.usable[frame]))
+    spans = [list(frames) for usable, frames in runs if not usable]
+    return [(float(track.times_s[span[0]]), float(track.times_s[span[-1]])) for span in spans]
+
+
+def _summary(track: Track) -> Markup:
+    usable, trust = int(track.usable.sum()), track.confidence
+    focal_px = next(iter(track.views.values())).K_px[:, 0, 0]
+    return facts(
+        {
+            "head": track.identity.head,
+            "usable frames": f"{usable} of {track.frames} ({usable / track.frames:.1%})",
+            "confidence": f"{float(trust.mean()):.3f} on average, {float(trust.min()):.3f} or more",
+            "focal length": f"{float(focal_px.mean()):.0f} px for frames of {track.size_px} px",
+            "distance": f"{float(track.T_world_head[:, 2, 3].mean()):.2f} m on average",
+        }
+    )
+
+
+def _confidence(track: Track) -> Markup:
+    points = list(zip(track.times_s.tolist(), track.confidence.tolist(), strict=True))
+    drawn = curves({"confidence": points}, "seconds", shaded=unusable_spans_s(track))
+    return figure(drawn, "Trust in every frame, from 0 to 1; frames in red are skipped by training and scoring.")
+
+
+def _wrong(track: Track) -> Markup:
+    spans = unusable_spans_s(track)
+    if not spans:
+        return element("p", "Every frame can be used.", class_="good")
+    told = [f"{first:.2f} s to {last:.2f} s" if last > first else f"{first:.2f} s" for first, last in spans]
+    return element("div", element("p", "Not usable:"), bullets(told))
+
+
+def _movement(track: Track) -> Markup:
+    times_s = track.times_s.tolist()
+    angles_deg = torch.rad2deg(relative_orientation(track.T_world_head))
+    named = dict(zip(("pitch", "yaw", "roll"), angles_deg.unbind(1), strict=True))
+    series = {name: list(zip(times_s, values.tolist(), strict=True)) for name, values in named.items()}
+    return figure(curves(series, "seconds"), "Rotation of the head against the camera, degrees about each axis.")
+
+
+def _overlays(capture: Capture, track: Track, head: HeadModel) -> Markup:
+    regular = spread(range(capture.frames), _SPREAD_FRAMES)
+    worst = sorted(track.confidence.argsort()[:_WORST_FRAMES].tolist())
+    sheets = []
+    for frames, caption in ((regular, "Spread over the clip."), (worst, "The least trusted frames.")):
+        labels = [f"{frame}  {float(track.confidence[frame]):.2f}" for frame in frames]
+        pictures = [overlay_image(capture, track, frame, head) for frame in frames]
+        sheet = contact_sheet(pictures, labels, _COLUMNS)
+        sheets.append(figure(inline(sheet, "overlays"), f"{caption} Frame and trust; red: detected, green: fitted."))
+    return element("div", *sheets)
