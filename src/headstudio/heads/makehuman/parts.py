@@ -8,6 +8,7 @@ from scipy.sparse.csgraph import connected_components
 
 from headstudio.heads.base import JOINTS
 from headstudio.heads.makehuman import files
+from headstudio.heads.skeleton import affine_regressor
 
 _NECK_BONES = ("neck01", "neck02", "neck03")
 _HEAD_BONES = ("head", "jaw", "levator", "orbicularis", "oris", "risorius", "special", "temporalis", "tongue", "eye.")
@@ -200,9 +201,5 @@ def _nose(cut: HeadCut, vertices: int) -> np.ndarray:
 
 
 def _regressor(cut: HeadCut, place_dm: np.ndarray) -> np.ndarray:
-    """The smallest weights over the skin within a slab around a place that reproduce it and sum to 1."""
-    near = cut.parts["skin"] & (np.abs(cut.vertices_dm[:, 1] - place_dm[1]) < 0.4)
-    system = np.concatenate([cut.vertices_dm[near].T, np.ones((1, near.sum()))])
-    row = np.zeros(len(cut.kept))
-    row[near] = np.linalg.pinv(system) @ np.append(place_dm, 1.0)
+    row = affine_regressor(cut.vertices_dm / 10, cut.parts["skin"], place_dm / 10)
     return (row + row[cut.mirror]) / 2
