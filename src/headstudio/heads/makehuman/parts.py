@@ -11,7 +11,19 @@ from headstudio.heads.makehuman import files
 from headstudio.heads.skeleton import affine_regressor
 
 _NECK_BONES = ("neck01", "neck02", "neck03")
-_HEAD_BONES = ("head", "jaw", "levator", "orbicularis", "oris", "risorius", "special", "temporalis", "tongue", "eye.")
+_HEAD_BONES = (
+    "head",
+    "jaw",
+    "levator",
+    "oculi",
+    "orbicularis",
+    "oris",
+    "risorius",
+    "special",
+    "temporalis",
+    "tongue",
+    "eye.",
+)
 _CUT_WEIGHT = 0.12
 """A quad belongs to the head where head and neck bones hold at least this share of each of its corners."""
 
