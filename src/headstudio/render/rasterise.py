@@ -107,7 +107,7 @@ class _Rasterise(Function):
         faces = len(triangles)
         positions = positions.contiguous()
         shape = (batch, height, width)
-        keys = torch.full(shape, torch.iinfo(torch.int64).max, dtype=torch.int64, device=positions.device)
+        keys = torch.zeros(shape, dtype=torch.int64, device=positions.device)
         launch(
             visibility.scatter_depth, batch * faces, positions, triangles, vertices, faces, width, height,
             int(cull), keys,

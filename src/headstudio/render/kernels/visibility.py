@@ -12,7 +12,7 @@ import warp as wp
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
 NEAREST_M = wp.constant(1e-4)
-EMPTY = wp.constant(wp.int64(0x7FFFFFFFFFFFFFFF))
+LOW_BITS = wp.constant(wp.int64(0x7FFFFFFF))
 
 
 @wp.func
@@ -23,8 +23,8 @@ def edge(a: wp.vec3, b: wp.vec3, x: float, y: float) -> float:
 
 @wp.func
 def clamp_to_int(value: float, highest: int) -> int:
-    """The integer at or below value, kept in [0, highest] before the conversion so that no overflow can occur."""
-    return int(wp.clamp(wp.floor(value), 0.0, float(highest)))
+    """A whole number, kept in [0, highest] before the conversion so that no overflow can occur."""
+    return int(wp.clamp(value, 0.0, float(highest)))
 
 
 @wp.kernel
@@ -38,7 +38,7 @@ def scatter_depth(
     cull_backfaces: int,
     keys: wp.array(dtype=wp.int64),
 ):
-    """One thread a triangle: keep the smallest (depth, triangle) of every pixel centre inside it."""
+    """One thread a triangle: keep the nearest, then the first, triangle of every pixel centre inside it."""
     batch = wp.tid() / faces
     face = wp.tid() - batch * faces
     corners = triangles[face]
@@ -58,12 +58,16 @@ def scatter_depth(
     bottom = wp.max(a[1], wp.max(b[1], c[1]))
     if right < 0.0 or bottom < 0.0 or left > float(width) or top > float(height):
         return
-    column_first = clamp_to_int(left - 0.5, width)
-    column_last = clamp_to_int(right + 0.5, width)
-    row_first = clamp_to_int(top - 0.5, height)
-    row_last = clamp_to_int(bottom + 0.5, height)
+    # The first pixel centre at or right of the left end, and the one after the last at or left of the right end.
+    column_first = clamp_to_int(wp.ceil(left - 0.5), width)
+    column_last = clamp_to_int(wp.floor(right + 0.5), width)
+    row_first = clamp_to_int(wp.ceil(top - 0.5), height)
+    row_last = clamp_to_int(wp.floor(bottom + 0.5), height)
+    if column_first >= column_last or row_first >= row_last:
+        return
     side = wp.sign(area)
-    inverse = wp.vec3(1.0 / a[2], 1.0 / b[2], 1.0 / c[2])
+    inverse = wp.vec3(1.0 / a[2], 1.0 / b[2], 1.0 / c[2]) / wp.abs(area)
+    low_bits = LOW_BITS - wp.int64(face)
     for row in range(row_first, row_last):
         y = float(row) + 0.5
         for column in range(column_first, column_last):
@@ -72,10 +76,10 @@ def scatter_depth(
             eb = edge(c, a, x, y) * side
             ec = edge(a, b, x, y) * side
             if ea >= 0.0 and eb >= 0.0 and ec >= 0.0:
-                depth = (ea + eb + ec) / (ea * inverse[0] + eb * inverse[1] + ec * inverse[2])
-                # Positive floats sort like their bits, so one 64-bit minimum picks the nearest triangle.
-                key = (wp.int64(wp.cast(depth, int)) << wp.int64(32)) | wp.int64(face)
-                wp.atomic_min(keys, (batch * height + row) * width + column, key)
+                inverse_depth = ea * inverse[0] + eb * inverse[1] + ec * inverse[2]
+                # Positive floats sort like their bits, so one 64-bit maximum picks the nearest triangle.
+                key = (wp.int64(wp.cast(inverse_depth, int)) << wp.int64(32)) | low_bits
+                wp.atomic_max(keys, (batch * height + row) * width + column, key)
 
 
 @wp.kernel
@@ -92,12 +96,12 @@ def resolve(
 ):
     """One thread a pixel: unpack the nearest triangle and where on it the pixel centre lies."""
     pixel = wp.tid()
-    if keys[pixel] == EMPTY:
+    if keys[pixel] == wp.int64(0):
         triangle[pixel] = -1
         barycentric[pixel] = wp.vec3(0.0, 0.0, 0.0)
         depth[pixel] = 0.0
         return
-    face = int(keys[pixel] & wp.int64(0x7FFFFFFF))
+    face = int(LOW_BITS - (keys[pixel] & LOW_BITS))
     row = pixel / width
     x = float(pixel - row * width) + 0.5
     first = row / height * vertices
