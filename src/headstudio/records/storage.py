@@ -86,7 +86,8 @@ def read_json(path: Path, schema: str, version: int) -> dict[str, Any]:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write named tensors as safetensors, atomically."""
     with replacing_file(path) as building:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, building)
+        # Cloned, because safetensors refuses tensors that share memory (views of one table, expanded zeros).
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, building)
 
 
 def read_tensors(path: Path, required: frozenset[str] | set[str] = frozenset()) -> dict[str, Tensor]:

@@ -47,6 +47,7 @@ class DynamicTexture(AvatarModel):
             self.register_buffer(name, torch.zeros(0))
         self._loss: tuple[nn.Module, str, str] | None = None  # in a tuple, so that it is no part of the avatar
         self._layers: MipPyramid | None = None
+        self._neutral: Tensor | None = None
 
     def setup(self, sources: Sources) -> None:
         source = sources["target"][0]
@@ -183,7 +184,9 @@ class DynamicTexture(AvatarModel):
 
     @property
     def _neutral_m(self) -> Tensor:
-        return self.head.neutral(self.identity_coefficients[None], self.offsets_m[None])
+        if self._neutral is None or self._neutral.device != self.offsets_m.device:
+            self._neutral = self.head.neutral(self.identity_coefficients[None], self.offsets_m[None])
+        return self._neutral
 
     def _build(self, head: HeadModel) -> None:
         self.head = head
