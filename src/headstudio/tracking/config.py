@@ -47,11 +47,11 @@ class SmoothingConfig:
 
     enabled: bool = True
     """Switch it off to see the solve of every frame alone."""
-    rotation: tuple[float, float] = (3.0, 0.03)
+    rotation: tuple[float, float] = (4.0, 0.03)
     """Head rotation; the jump in radians."""
-    translation: tuple[float, float] = (3.0, 0.006)
+    translation: tuple[float, float] = (4.0, 0.006)
     """Head translation; the jump in metres."""
-    expression: tuple[float, float] = (6.0, 0.06)
+    expression: tuple[float, float] = (8.0, 0.04)
     """Expression units; the jump in activation, small enough that a blink or a plosive passes untouched."""
     gaze: tuple[float, float] = (5.0, 0.05)
     """Eye rotation; the jump in radians, small enough that saccades pass."""
@@ -64,7 +64,8 @@ class PhotometricConfig:
     enabled: bool = True
     """Switch it off to keep the landmark solution."""
     sizes_px: tuple[int, ...] = (96, 160)
-    """Side of the frames at each level; resolution is reduced where it costs no accuracy (paper 1, section 3.2)."""
+    """Side of the frames at each level, coarse ones for the pose and the last for the face alone; resolution is
+    reduced where it costs no accuracy (paper 1, section 3.2)."""
     iterations: int = 4
     """Gauss-Newton steps per level."""
     samples: int = 1500
@@ -75,8 +76,6 @@ class PhotometricConfig:
     """Share of the samples that carry news."""
     texture_size_px: int = 256
     """Side of the by-product texture."""
-    texture_frames: int = 24
-    """Training frames the texture and the light are learned from."""
     landmark_slack: float = 0.15
     """A frame keeps its landmark solution when its landmark error would grow by more than this share."""
 
@@ -91,6 +90,8 @@ class QualityConfig:
     """Confidence below which a frame is not usable."""
     sharpness_share: float = 0.2
     """A frame with less than this share of the clip's median sharpness is blurred."""
+    largest_occlusion: float = 0.25
+    """Share of the face that may be hidden."""
 
 
 @dataclass(frozen=True)

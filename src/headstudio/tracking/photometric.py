@@ -6,9 +6,10 @@ z-buffer only says which points are seen.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from headstudio.geometry.camera import Camera
@@ -19,10 +20,10 @@ from headstudio.render.colour import linear_to_srgb
 from headstudio.tracking.appearance import Appearance, frame_gain, learn_appearance, unproject_texture
 from headstudio.tracking.config import TrackingConfig
 from headstudio.tracking.observations import Observations, landmark_term
-from headstudio.tracking.points import FrameState, PointModel, embed
+from headstudio.tracking.points import FrameState, PointModel, embed, join
 from headstudio.tracking.quality import landmark_error_m
 from headstudio.tracking.solver import CHUNK, Bounds, Quadratic, Term, huber, minimise, prior_term, see
-from headstudio.tracking.surface import SurfacePoints, load_frames, look, reduce, sample, skin_points, slopes
+from headstudio.tracking.surface import SurfacePoints, load_frames, look, sample, skin_points, slopes
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,14 @@ class Scenery:
         return self.camera[frames].resized(size_px, size_px)
 
 
-@dataclass(frozen=True)
-class Refined:
+class Refined(NamedTuple):
     """The outcome for all frames."""
 
     states: FrameState
     kept: Bool[Tensor, " frames"]
     """Frames whose refinement was accepted."""
-    gain: Float[Tensor, " frames"]
-    light_sh: Float[Tensor, "9 3"]
-    error: Float[Tensor, " frames"]
-    """Root mean square difference of colours under the static texture (sRGB, range 1)."""
+    light_sh: Float[Tensor, "frames 9 3"]
+    """The clip's light times each frame's exposure."""
 
 
 def set_the_scene(
@@ -76,38 +74,40 @@ def set_the_scene(
     return Scenery(head, head.neutral(identity[None]), landmarks, points, skin, camera, observed, bounds, config)
 
 
-def refine(scene: Scenery, capture: Capture, states: FrameState, train: Tensor, progress: Progress) -> Refined:
-    """Refine all frames that show a face.
+def refine(
+    scene: Scenery,
+    capture: Capture,
+    states: FrameState,
+    train: Int[Tensor, " chosen"],
+    size_px: int,
+    progress: Progress,
+    frozen: Bool[Tensor, " unknowns"] | None = None,
+) -> Refined:
+    """Refine all frames that show a face at one resolution.
 
     Args:
         train: indices of the training frames that the appearance is learned from.
+        frozen: True for what must stay as it is.
     """
-    config = scene.config.photometric
-    with progress.stage("appearance"):
-        levels = learn_levels(scene, capture, states, train)
-    parts = []
-    with progress.stage("photometric", capture.frames) as advance:
+    with progress.stage(f"photometric {size_px} px", capture.frames) as advance:
+        appearance = learn(scene, capture, states, train, size_px)
+        parts = []
         for first in range(0, capture.frames, CHUNK):
             frames = torch.arange(first, min(first + CHUNK, capture.frames))
-            images = load_frames(capture, frames, config.sizes_px[-1])
-            parts.append(_refine_chunk(scene, levels, images, states.at(frames), frames))
+            images = load_frames(capture, frames, size_px)
+            parts.append(_refine_chunk(scene, appearance, images, states.at(frames), frames, frozen))
             advance(len(frames))
-    gathered = [torch.cat(column) for column in zip(*(p[1:] for p in parts), strict=True)]
-    refined = FrameState(*(torch.cat(column) for column in zip(*(p[0] for p in parts), strict=True)))
-    return Refined(refined, gathered[0], gathered[1], levels[-1].light_sh, gathered[2])
+    refined, kept, gain = zip(*parts, strict=True)
+    light = appearance.light_sh * torch.cat(gain)[:, None, None]
+    return Refined(join(list(refined)), torch.cat(kept), light)
 
 
-def learn_levels(scene: Scenery, capture: Capture, states: FrameState, train: Tensor) -> list[Appearance]:
-    """The appearance at every level's sharpness; the light is that of the coarsest."""
-    sizes = scene.config.photometric.sizes_px
-    images = load_frames(capture, train, sizes[-1])
+def learn(scene: Scenery, capture: Capture, states: FrameState, train: Tensor, size_px: int) -> Appearance:
+    """The appearance at the sharpness of a level."""
+    images = load_frames(capture, train, size_px)
     surface = look(scene.head, scene.neutral_m, scene.points, states.at(train), scene.camera[train])
-    levels: list[Appearance] = []
-    for size in sizes:
-        pixels = scene.camera_at(train, size).project(surface.camera_m)[0]
-        colours = sample(reduce(images, size), pixels)
-        levels.append(learn_appearance(colours, surface, levels[0].light_sh if levels else None))
-    return levels
+    pixels = scene.camera_at(train, size_px).project(surface.camera_m)[0]
+    return learn_appearance(sample(images, pixels), surface)
 
 
 def texture_of(
@@ -122,24 +122,19 @@ def texture_of(
 
 
 def _refine_chunk(
-    scene: Scenery, levels: list[Appearance], images: Tensor, start: FrameState, frames: Tensor
-) -> tuple[FrameState, Tensor, Tensor, Tensor]:
+    scene: Scenery, appearance: Appearance, images: Tensor, start: FrameState, frames: Tensor, frozen: Tensor | None
+) -> tuple[FrameState, Tensor, Tensor]:
     config = scene.config.photometric
     observed = scene.observed.at(frames)
-    shared = [landmark_term(scene.landmarks, observed), prior_term(scene.landmarks, scene.config.solve, scene.bounds)]
-    states = start
-    for size, appearance in zip(config.sizes_px, levels, strict=True):
-        term, _ = photometric_term(scene, appearance, reduce(images, size), states, frames)
-        states = minimise(states, [*shared, term], scene.bounds, config.iterations)
-    term, gain = photometric_term(scene, levels[-1], images, start, frames)
+    term, gain = photometric_term(scene, appearance, images, start, frames)
+    prior = prior_term(scene.landmarks, scene.config.solve, scene.bounds)
+    terms = [landmark_term(scene.landmarks, observed), prior, term]
+    states = minimise(start, terms, scene.bounds, config.iterations, frozen)
     everyone = torch.arange(len(frames))
-    before, after = term(start, everyone, False).cost, term(states, everyone, False).cost
-    slack = 1.0 + config.landmark_slack
-    error_before = landmark_error_m(scene.landmarks, start, observed)
-    error_after = landmark_error_m(scene.landmarks, states, observed)
-    kept = (after < before) & (error_after <= slack * error_before) & observed.seen
-    final = states.where(kept, start)
-    return final, kept, gain, colour_error(scene, levels[-1], images, final, frames)
+    before, after = (term(s, everyone, False).cost for s in (start, states))
+    error_before, error_after = (landmark_error_m(scene.landmarks, s, observed) for s in (start, states))
+    kept = (after < before) & (error_after <= (1.0 + config.landmark_slack) * error_before) & observed.seen
+    return states.where(kept, start), kept, gain
 
 
 def photometric_term(

@@ -56,6 +56,11 @@ class FrameState(NamedTuple):
         )
 
 
+def join(states: list[FrameState]) -> FrameState:
+    """One batch of several."""
+    return FrameState(*(torch.cat(parts) for parts in zip(*states, strict=True)))
+
+
 def articulation(states: FrameState) -> Articulation:
     """States in the head model's words."""
     zeros = states.translation_m.new_zeros(len(states.expression), 3)

@@ -39,11 +39,13 @@ def judge(
     yaw = yaw_rad(state.rotation).abs().rad2deg()
     turned = ((yaw / config.largest_yaw_deg - 0.75) / 0.25).clamp(0.0, 1.0)
     confidence = confidence * (1.0 - 0.5 * turned)
-    if "confidence" in view.quality:
-        confidence = confidence * view.quality["confidence"].clamp(0.0, 1.0)
+    measured = {name: value.nan_to_num(0.0) for name, value in view.quality.items()}
+    if "confidence" in measured:
+        confidence = confidence * measured["confidence"].clamp(0.0, 1.0)
     confidence = torch.where(seen, confidence, 0.0)
     usable = seen & (confidence >= config.least_confidence) & (yaw <= config.largest_yaw_deg)
-    if "sharpness" in view.quality:
-        sharpness = view.quality["sharpness"]
-        usable &= sharpness >= config.sharpness_share * sharpness[seen].median()
+    if "sharpness" in measured:
+        usable &= measured["sharpness"] >= config.sharpness_share * measured["sharpness"][seen].median()
+    if "occlusion" in measured:
+        usable &= measured["occlusion"] <= config.largest_occlusion
     return confidence, usable

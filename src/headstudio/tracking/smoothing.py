@@ -58,7 +58,7 @@ def smooth_rotations(
     jump_rad: float,
 ) -> Float[Tensor, "frames 3 3"]:
     """Smooth rotations as rotation vectors around their mean, which a tracked head never leaves by half a turn."""
-    centre = roma.special_procrustes((rotations * weight[:, None, None].clamp_min(_LEAST_WEIGHT)).sum(0))
+    centre = _mean_rotation(rotations * weight[:, None, None].clamp_min(_LEAST_WEIGHT))
     local = roma.rotmat_to_rotvec(centre.T @ rotations)
     return centre @ roma.rotvec_to_rotmat(smooth(local, weight, times_s, cut_off_hz, jump_rad, together=True))
 
@@ -77,10 +77,17 @@ def fill_rotations(
     rotations: Float[Tensor, "frames 3 3"], known: Tensor, times_s: Float[Tensor, " frames"]
 ) -> Float[Tensor, "frames 3 3"]:
     """The same for rotations, along rotation vectors around the mean of the known ones."""
-    centre = roma.special_procrustes(rotations[known].sum(0))
+    centre = _mean_rotation(rotations[known])
     local = torch.where(known[:, None], roma.rotmat_to_rotvec(centre.T @ rotations), 0.0)
     filled = centre @ roma.rotvec_to_rotmat(fill(local, known, times_s))
     return torch.where(known[:, None, None], rotations, filled)
+
+
+def _mean_rotation(rotations: Float[Tensor, "frames 3 3"]) -> Float[Tensor, "3 3"]:
+    """Chordal mean of weighted rotation matrices."""
+    centre = roma.special_procrustes(rotations.sum(0))
+    assert isinstance(centre, Tensor)
+    return centre
 
 
 def _second_differences(times_s: np.ndarray) -> tuple[np.ndarray, float]:
@@ -93,7 +100,8 @@ def _second_differences(times_s: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _apply(difference: np.ndarray, series: np.ndarray) -> np.ndarray:
-    return sum(difference[:, k, None] * series[k : len(series) - 2 + k] for k in range(3))
+    before, middle, after = (difference[:, k, None] * series[k : len(series) - 2 + k] for k in range(3))
+    return before + middle + after
 
 
 def _solve(series: np.ndarray, trust: np.ndarray, difference: np.ndarray, stiffness: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headstudio.tracking.config import SolveConfig
-from headstudio.tracking.points import FrameState, PointModel, skew
+from headstudio.tracking.points import FrameState, PointModel, join, skew
 from headstudio.tracking.quadratic import bounded_minimum
 
 CHUNK = 64
@@ -80,7 +80,7 @@ def minimise(
         parts.append(_minimise(start.at(frames), frames, terms, bounds, iterations, frozen))
         if advance is not None:
             advance(len(frames))
-    return FrameState(*(torch.cat(p) for p in zip(*parts, strict=True)))
+    return join(parts)
 
 
 _CONVERGED = 1e-4

@@ -106,11 +106,6 @@ def load_frames(capture: Capture, frames: Tensor, size_px: int) -> Float[Tensor,
     return torch.cat(pictures) / 255
 
 
-def reduce(images: Float[Tensor, "frames 3 height width"], size_px: int) -> Float[Tensor, "frames 3 size size"]:
-    """A smaller copy."""
-    return images if images.shape[-1] == size_px else interpolate(images, (size_px, size_px), mode="area")
-
-
 def slopes(
     images: Float[Tensor, "frames channels height width"],
 ) -> Float[Tensor, "frames channels*2 height width"]:

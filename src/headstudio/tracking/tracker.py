@@ -1,5 +1,6 @@
 """`track`: from a capture to the movement of the head in it."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from headstudio.heads.base import HeadModel
 from headstudio.progress import Progress, Silent
 from headstudio.records.capture import Capture, CaptureView
 from headstudio.records.track import HeadIdentity, Track, TrackView, neutral_light
-from headstudio.tracking.config import SmoothingConfig, TrackingConfig
+from headstudio.tracking.config import SmoothingConfig, SolveConfig, TrackingConfig
 from headstudio.tracking.identity import Person, SharedPrior, solve_person
 from headstudio.tracking.keyframes import choose_key_frames, frame_features
 from headstudio.tracking.observations import (
@@ -28,7 +29,7 @@ from headstudio.tracking.photometric import refine, set_the_scene, texture_of
 from headstudio.tracking.points import FrameState, PointModel, articulation, landmark_model
 from headstudio.tracking.quality import judge, landmark_error_m
 from headstudio.tracking.smoothing import fill, fill_rotations, smooth, smooth_rotations
-from headstudio.tracking.solver import Bounds, minimise, prior_term
+from headstudio.tracking.solver import Bounds, Term, minimise, prior_term
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Fit:
     states: FrameState
     bounds: Bounds
     key_frames: Int[Tensor, " keys"]
+
+    def terms(self, config: SolveConfig) -> list[Term]:
+        """What the landmark solve minimises."""
+        return [landmark_term(self.model, self.observed), prior_term(self.model, config, self.bounds)]
 
 
 class Look(NamedTuple):
@@ -68,11 +73,7 @@ def track_with(head: HeadModel, capture: Capture, config: TrackingConfig, progre
     """`track` with a head that is already there."""
     view = _only_view(capture)
     fit = solve_landmarks(head, capture, view, config, progress)
-    states, look = fit.states, Look(neutral_light(capture.frames), None)
-    if config.photometric.enabled:
-        states, look = refine_states(fit, capture, config, progress)
-    if config.smoothing.enabled:
-        states = smooth_states(fit, states, view.times_s, config.smoothing)
+    states, look = settle(fit, capture, view.times_s, config, progress)
     return _record(capture, view, fit, states, look, config)
 
 
@@ -102,11 +103,11 @@ def solve_landmarks(
     observed = observed.with_camera(person.camera(observed.K_px))
     personal = model.personal(person.identity)
     begin, _ = closed_form_pose(personal, observed)
+    fit = Fit(head, person.identity, personal, observed, begin, bounds, keys)
     with progress.stage("landmarks", capture.frames) as advance:
-        terms = [landmark_term(personal, observed), prior_term(personal, config.solve, bounds)]
+        terms = fit.terms(config.solve)
         states = minimise(begin, terms, bounds, config.solve.iterations, advance=advance)
-    states = _interpolated(states, observed.seen, view.times_s)
-    return Fit(head, person.identity, personal, observed, states, bounds, keys)
+    return replace(fit, states=_interpolated(states, observed.seen, view.times_s))
 
 
 def observe(
@@ -127,30 +128,53 @@ def observe(
     )
 
 
-def refine_states(fit: Fit, capture: Capture, config: TrackingConfig, progress: Progress) -> tuple[FrameState, Look]:
-    """Photometric refinement, with the light and the texture it brings along."""
+def settle(
+    fit: Fit, capture: Capture, times_s: Tensor, config: TrackingConfig, progress: Progress
+) -> tuple[FrameState, Look]:
+    """From the landmark solution of single frames to the movement of the clip.
+
+    The pose is refined against coarse pictures and smoothed; then the rest is fitted again with the pose held, so
+    that the expression does not answer for what smoothing took from the pose.
+    """
+    sizes = config.photometric.sizes_px if config.photometric.enabled else ()
     scene = set_the_scene(fit.head, fit.identity, fit.model, fit.observed, capture.size_px, fit.bounds, config)
-    chosen = fit.key_frames[: config.photometric.texture_frames]
-    refined = refine(scene, capture, fit.states, chosen, progress)
-    light = refined.light_sh * refined.gain[:, None, None]
+    states, light = fit.states, neutral_light(capture.frames)
+    held = torch.arange(fit.model.unknowns) < 6 if config.smoothing.enabled else None
+    for size in sizes[:-1]:
+        states = refine(scene, capture, states, fit.key_frames, size, progress).states
+    if config.smoothing.enabled:
+        states = smooth_pose(states, fit.observed.seen, times_s, config.smoothing)
+        states = minimise(states, fit.terms(config.solve), fit.bounds, config.solve.iterations, held)
+    if sizes:
+        states, _, light = refine(scene, capture, states, fit.key_frames, sizes[-1], progress, held)
+    if config.smoothing.enabled:
+        states = smooth_face(states, fit.observed.seen, times_s, config.smoothing, fit.bounds)
     with progress.stage("texture"):
-        texture = texture_of(scene, capture, refined.states, chosen, light)
-    return refined.states, Look(light, texture)
+        texture = texture_of(scene, capture, states, fit.key_frames, light) if sizes else None
+    return states, Look(light, texture)
 
 
-def smooth_states(fit: Fit, states: FrameState, times_s: Tensor, config: SmoothingConfig) -> FrameState:
-    """Smooth the pose, fit the rest to it again, then smooth that, each as much as it bears."""
-    trust = fit.observed.seen.float()
-    posed = states._replace(
+def smooth_pose(
+    states: FrameState, seen: Bool[Tensor, " frames"], times_s: Tensor, config: SmoothingConfig
+) -> FrameState:
+    """Rotation and translation of the head."""
+    trust = seen.float()
+    return states._replace(
         rotation=smooth_rotations(states.rotation, trust, times_s, *config.rotation),
         translation_m=smooth(states.translation_m, trust, times_s, *config.translation, together=True),
     )
-    expression = smooth(posed.expression, trust, times_s, *config.expression)
-    gaze = smooth(posed.gaze_rad.flatten(1), trust, times_s, *config.gaze)
-    return posed._replace(
-        expression=expression.clamp(fit.bounds.lower, fit.bounds.upper),
-        gaze_rad=gaze.unflatten(1, (2, 2)),
-        jaw_rad=smooth(posed.jaw_rad, trust, times_s, *config.expression) if posed.jaw_rad.shape[1] else posed.jaw_rad,
+
+
+def smooth_face(
+    states: FrameState, seen: Bool[Tensor, " frames"], times_s: Tensor, config: SmoothingConfig, bounds: Bounds
+) -> FrameState:
+    """Everything but the pose, with fast movements left alone."""
+    trust = seen.float()
+    expression = smooth(states.expression, trust, times_s, *config.expression)
+    gaze = smooth(states.gaze_rad.flatten(1), trust, times_s, *config.gaze)
+    jaw = smooth(states.jaw_rad, trust, times_s, *config.expression) if states.jaw_rad.shape[1] else states.jaw_rad
+    return states._replace(
+        expression=expression.clamp(bounds.lower, bounds.upper), gaze_rad=gaze.unflatten(1, (2, 2)), jaw_rad=jaw
     )
 
 
@@ -164,17 +188,16 @@ def _only_view(capture: Capture) -> CaptureView:
 
 def _shared_prior(capture: Capture, view: CaptureView, config: TrackingConfig) -> SharedPrior:
     solve, source = config.solve, view.source
-    scale = capture.size_px / view.crop.side_px
-    expected = solve.focal_prior * max(source.width_px, source.height_px)
-    known = config.focal_px is not None
-    focal = torch.tensor((config.focal_px if known else expected) * scale)
-    return SharedPrior(float(focal.log()), 0.0 if known else solve.focal_log_deviation, solve.identity_prior)
+    expected, deviation = solve.focal_prior * max(source.width_px, source.height_px), solve.focal_log_deviation
+    if config.focal_px is not None:
+        expected, deviation = config.focal_px, 0.0
+    return SharedPrior(math.log(expected * capture.size_px / view.crop.side_px), deviation, solve.identity_prior)
 
 
 def _intrinsics(capture: Capture, view: CaptureView, log_focal: float) -> Float[Tensor, "3 3"]:
     """The principal point is the middle of the source picture, wherever the crop was cut."""
     scale = capture.size_px / view.crop.side_px
-    focal = float(torch.tensor(log_focal).exp())
+    focal = math.exp(log_focal)
     x = (view.source.width_px / 2 - view.crop.left_px) * scale
     y = (view.source.height_px / 2 - view.crop.top_px) * scale
     return torch.tensor([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])
