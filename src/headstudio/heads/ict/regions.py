@@ -25,7 +25,7 @@ def build(mesh: "IctMesh", units: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     lids = front & np.any([_moved(units[name]) > 0.12 for name in ("eyeBlink_L", "eyeBlink_R")], axis=0)
     inside_lips = _in_polygon(points[:, :2], marks[_LIP_OUTLINE, :2]) & (points[:, 2] > marks[48, 2] - 0.01)
     gums = mesh.is_part("Gums and tongue")
-    tongue = gums & _tongue(mesh)
+    tongue = _tongue(mesh)
     ears = skin & ~front & ~low & (np.abs(points[:, 0]) > np.abs(marks[list(_JAW_EARS), 0]).max())
     shell = skin | mesh.is_part("Head and Neck")
     face = front & ~low
@@ -59,23 +59,23 @@ def _nose(points: np.ndarray, marks: np.ndarray) -> np.ndarray:
 
 
 def _tongue(mesh: "IctMesh") -> np.ndarray:
-    """The connected piece of gums and tongue that crosses the middle between the rows of teeth."""
+    """Gums and tongue are one surface; the tongue's charts are the narrow ones that reach forward between the teeth."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    ends = np.concatenate([mesh.triangles[:, [0, 1]], mesh.triangles[:, [1, 2]]])
-    count = len(mesh.points_m)
-    graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
-    piece = connected_components(graph, directed=False)[1]
+    ends = np.concatenate([mesh.uv_triangles[:, [0, 1]], mesh.uv_triangles[:, [1, 2]]])
+    graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(mesh.uv),) * 2)
+    chart = connected_components(graph, directed=False)[1][mesh.uv_triangles[:, 0]]
     gums = mesh.is_part("Gums and tongue")
-    # Gums are arches: the tongue is the piece that fills its own middle.
-    fill = {number: _central_share(mesh.points_m[piece == number]) for number in np.unique(piece[gums])}
-    return piece == max(fill, key=lambda number: fill[number])
-
-
-def _central_share(points: np.ndarray) -> float:
-    width = np.ptp(points[:, 0])
-    return float((np.abs(points[:, 0]) < 0.25 * width).mean()) if len(points) > 300 else 0.0
+    half_width, middle = np.abs(mesh.points_m[gums, 0]).max(), mesh.points_m[gums, 2].mean()
+    tongue = np.zeros(len(gums), dtype=bool)
+    for number in np.unique(chart[gums[mesh.triangles].all(1)]):
+        vertices = np.unique(mesh.triangles[chart == number])
+        place = mesh.points_m[vertices]
+        crosses = place[:, 0].min() < -0.3 * half_width and place[:, 0].max() > 0.3 * half_width
+        if crosses and np.abs(place[:, 0]).max() < 0.7 * half_width and place[:, 2].max() > middle:
+            tongue[vertices] = True
+    return tongue
 
 
 def _in_polygon(points: np.ndarray, corners: np.ndarray) -> np.ndarray:

@@ -204,7 +204,7 @@ def _embed(edges: np.ndarray, weight: np.ndarray, fixed: dict[int, np.ndarray], 
     free = np.setdiff1d(np.flatnonzero(total > 0), list(fixed))
     scaled = coo_matrix((weight / total[edges[:, 0]], (edges[:, 0], edges[:, 1])), shape=(points, points)).tocsr()
     system = identity(len(free), format="csr") - scaled[free][:, free]
-    place[free] = spsolve(system.tocsc(), scaled[free] @ place)
+    place[free] = np.asarray(spsolve(system.tocsc(), scaled[free] @ place))
     return place
 
 

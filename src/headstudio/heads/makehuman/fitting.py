@@ -5,7 +5,7 @@ All of it is linear in the skin's displacement, so that it can be baked into the
 """
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from headstudio.heads.makehuman.parts import HeadCut
 
@@ -80,7 +80,7 @@ def _follow_lids(columns: np.ndarray, cut: HeadCut, middle_dm: np.ndarray, eye: 
 def _follow_walls(columns: np.ndarray, cut: HeadCut, middle_dm: np.ndarray, part: np.ndarray) -> np.ndarray:
     """Move a part by the translation and stretch along each axis of the mouth's walls and lips around it."""
     skin = np.flatnonzero(cut.parts["skin"])
-    reach = cKDTree(middle_dm[part]).query(middle_dm[skin])[0]
+    reach = KDTree(middle_dm[part]).query(middle_dm[skin])[0]
     walls = skin[reach < 0.12]
     centre = middle_dm[part].mean(0)
     arms, own_arms = middle_dm[walls] - centre, middle_dm[part] - centre
@@ -100,7 +100,7 @@ def _follow_nearest(columns: np.ndarray, cut: HeadCut, middle_dm: np.ndarray, la
     for upper in (False, True):
         hosts = skin[(middle_dm[skin, 1] > centre_height) == upper]
         guests = (middle_dm[own, 1] > centre_height) == upper
-        distance, nearest = cKDTree(middle_dm[hosts]).query(middle_dm[own[guests]], k=6)
+        distance, nearest = KDTree(middle_dm[hosts]).query(middle_dm[own[guests]], k=6)
         weight = 1 / (distance + 0.01) ** 2
         weight /= weight.sum(1, keepdims=True)
         result[:, guests] = (columns[:, hosts[nearest]] * weight[..., None]).sum(2)

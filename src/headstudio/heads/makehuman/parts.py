@@ -67,7 +67,7 @@ class HeadCut:
 
 def cut_head(mesh: files.BaseMesh) -> HeadCut:
     """Cut head and neck with eyeballs, lashes, teeth and tongue out of the body."""
-    share = sum(_bone_share(mesh, bones) for bones in (_NECK_BONES, _HEAD_BONES))
+    share = _bone_share(mesh, _NECK_BONES + _HEAD_BONES)
     wanted = [group for groups in PARTS.values() for group in groups]
     inside = (mesh.groups == "body") & (share[mesh.quads] > _CUT_WEIGHT).all(1)
     faces = inside | np.isin(mesh.groups, wanted)
