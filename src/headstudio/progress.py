@@ -3,12 +3,13 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Advance = Callable[[int], None]
 """Called with the number of units finished since the last call; safe to call from any thread."""
 
 
+@runtime_checkable  # the tests check the types of arguments
 class Progress(Protocol):
     """A listener: the command line draws bars with rate and time left, tests and library calls stay silent."""
 

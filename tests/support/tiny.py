@@ -18,7 +18,7 @@ def tiny_capture(path: Path, frames: int = 12, size_px: int = 16, seed: int = 0)
     draw = np.random.default_rng(seed)
     view = CaptureView(
         name="front",
-        source=Source(f"noise{seed}.mp4", f"{seed:064x}", size_px, size_px, 0, 0.0, "none", False),
+        source=Source(f"noise{seed}.mp4", f"{seed:x}".ljust(64, "0"), size_px, size_px, 0, 0.0, "none", False),
         crop=Crop(0.0, 0.0, float(size_px)),
         times_s=torch.arange(frames, dtype=torch.float64) / 25,
         landmarks_px=torch.rand(frames, 478, 3, generator=torch.Generator().manual_seed(seed)) * size_px,

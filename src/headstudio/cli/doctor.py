@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from headstudio.cli.console import Display
+from headstudio.cli.failures import FAILED
 from headstudio.cli.options import Common, Result
 from headstudio.errors import HeadstudioError
 
@@ -48,22 +49,22 @@ def run(options: Options, display: Display) -> Result:
     ]
     missing = [finding for finding in findings if finding.state == "missing"]
     if missing:
-        display.say("\n".join(lines))
-        names = ", ".join(finding.name for finding in missing)
-        raise HeadstudioError(f"headstudio cannot work without {names}", next_step=missing[0].mend)
-    return Result("\n".join(lines), {"findings": [asdict(finding) for finding in findings]})
+        lines.append(f"headstudio cannot work without {', '.join(finding.name for finding in missing)}.")
+    content = {"findings": [asdict(finding) for finding in findings], "works": not missing}
+    return Result("\n".join(lines), content, FAILED if missing else 0)
 
 
 def _looked(look: "Callable[[], Iterator[Finding]]") -> list[Finding]:
     try:
         return list(look())
     except Exception as error:  # a broken library may fail in any way; the doctor reports it and looks on
-        name = look.__name__.strip("_")
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        mend = (
-            error.next_step if isinstance(error, HeadstudioError) else "run `pip install --force-reinstall headstudio`"
-        )
-        return [Finding(name, "missing", reason, mend)]
+        return [Finding(look.__name__.strip("_"), "missing", *_explained(error))]
+
+
+def _explained(error: Exception) -> tuple[str, str]:
+    if isinstance(error, HeadstudioError):
+        return error.what, error.next_step
+    return " ".join(str(error).split())[:200] or type(error).__name__, "pip install --force-reinstall headstudio"
 
 
 def _python() -> Iterator[Finding]:
@@ -129,13 +130,14 @@ def _video() -> Iterator[Finding]:
 
 def _heads() -> Iterator[Finding]:
     from headstudio.heads import head_names, load_head
+    from headstudio.tracking.config import TrackingConfig
 
     for name in head_names():
         try:
             head = load_head(name)
-        except HeadstudioError as error:
-            essential = name == "makehuman"
-            yield Finding(f"head {name}", "missing" if essential else "optional", error.what, error.next_step)
+        except Exception as error:  # most often a head whose file only the user can have
+            state = "missing" if name == TrackingConfig.head else "optional"
+            yield Finding(f"head {name}", state, *_explained(error))
         else:
             yield Finding(f"head {name}", "good", f"{head.vertices} vertices; {head.data.licence}")
 

@@ -15,12 +15,11 @@ FAILED, USAGE, UNEXPECTED, INTERRUPTED = 1, 2, 70, 130
 """Exit codes: the user can act on it; the command line is wrong; a bug (EX_SOFTWARE of BSD); Ctrl-C (128 + SIGINT)."""
 
 
-def guarded(work: Callable[[], None], debug: bool = False, as_json: bool = False) -> int:
-    """Do the work and return the exit code; failures are told on stderr, and on stdout too when it holds JSON."""
+def guarded(work: Callable[[], int], debug: bool = False, as_json: bool = False) -> int:
+    """Do the work and return its exit code; failures are told on stderr, and on stdout too when it holds JSON."""
     previous = _let_termination_clean_up()
     try:
-        work()
-        return 0
+        return work()
     except SystemExit as request:  # tyro has already explained a wrong command line, or printed the help
         return request.code if isinstance(request.code, int) else USAGE
     except BrokenPipeError:

@@ -40,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded(lambda: _perform(verb, rest), debug="--debug" in rest, as_json="--json" in rest)
 
 
-def _perform(verb: str, arguments: list[str]) -> None:
+def _perform(verb: str, arguments: list[str]) -> int:
     module = importlib.import_module(f"headstudio.cli.{verb.replace('-', '_')}")
     from headstudio.cli.options import parse, perform
 
-    perform(module.run, parse(module.Options, f"headstudio {verb}", arguments, getattr(module, "explain", None)))
+    return perform(module.run, parse(module.Options, f"headstudio {verb}", arguments, getattr(module, "explain", None)))
 
 
 def _help() -> str:

@@ -30,6 +30,8 @@ class Result:
     """For people."""
     content: Mapping[str, Any] = field(default_factory=dict)
     """The same for programs: plain data."""
+    code: int = 0
+    """The exit code."""
 
 
 O = TypeVar("O", bound=Common)  # noqa: E741
@@ -47,11 +49,12 @@ def parse(options: type[O], program: str, arguments: Sequence[str], explain: Exp
         raise
 
 
-def perform(run: Callable[[O, Display], Result], options: O) -> None:
-    """Run a verb and print its result."""
+def perform(run: Callable[[O, Display], Result], options: O) -> int:
+    """Run a verb, print its result and return the exit code."""
     with only_the_result_on_stdout(), Display() as display:
         result = run(options, display)
     print(json.dumps(_plain(result.content), indent=2) if options.json else result.text)
+    return result.code
 
 
 def _plain(value: Any) -> Any:

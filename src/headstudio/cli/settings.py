@@ -139,13 +139,15 @@ def _docstrings(cls: type) -> dict[str, str]:
     return found
 
 
-def _option_names(options: type) -> Iterator[str]:
+def _option_names(options: type, prefix: str = "--") -> Iterator[str]:
     hints = typing.get_type_hints(options)
     for field in dataclasses.fields(options):
-        kind = hints[field.name]
+        kind, name = hints[field.name], field.name.replace("_", "-")
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            yield from _option_names(kind)
-        yield "--" + field.name.strip("_").replace("_", "-")
+            yield from _option_names(kind, prefix)  # as its fields appear where the group has no name of its own
+            yield from _option_names(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name
 
 
 def _full_name(name: str, known: set[str]) -> str:

@@ -49,9 +49,11 @@ def train(
     torch.manual_seed(trainer_config.seed)
     model, config = create(recipe, avatar)
     folder = training_folder(output)
+    trainer = Trainer(model, sources, folder, trainer_config, display, _initial_weights(recipe))
+    trainer.check()
     _same_run(folder, recipe, config, trainer_config, sources)
     started = time.monotonic()
-    progress = Trainer(model, sources, folder, trainer_config, display, _initial_weights(recipe)).run()
+    progress = trainer.run()
     provenance = {
         "seed": trainer_config.seed,
         "training_s": round(progress.elapsed_s, 1),

@@ -80,7 +80,7 @@ class Trainer:
 
     def run(self) -> checkpoint.Progress:
         """Train to the end of the schedule, the budget or the plateau; the model then holds its averaged weights."""
-        self._check()
+        self.check()
         several = self.config.processes > 1
         fabric = Fabric(
             accelerator=self.config.device,
@@ -125,7 +125,8 @@ class Trainer:
         for name, value in self.averages.items():
             named[name].copy_(value)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse sources that lack a role or an annotation, before anything is written."""
         trainable = type(self.model).__name__
         missing = sorted(type(self.model).roles - {role for role, listed in self.sources.items() if listed})
         if missing:
