@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from headstudio.report.markup import Markup, element
+from headstudio.report.markup import Markup, element, joined
 
 _WIDTH, _HEIGHT = 640, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 24
@@ -18,6 +18,7 @@ def curves(
     x_name: str,
     shaded: Sequence[tuple[float, float]] = (),
     logarithmic: bool = False,
+    y_limits: tuple[float, float] | None = None,
 ) -> Markup:
     """Named curves over a common axis.
 
@@ -26,17 +27,18 @@ def curves(
         x_name: what the axis counts, with its unit.
         shaded: spans of x that are marked as bad.
         logarithmic: y on a logarithmic axis; values <= 0 are left out.
+        y_limits: ends of the y axis; the extremes of the data when None.
     """
     kept = {name: _finite(points, logarithmic) for name, points in series.items()}
     everything = [point for points in kept.values() for point in points]
     if not everything:
         return element("p", "There is nothing to draw.", class_="quiet")
     x_range = _widened(min(x for x, _ in everything), max(x for x, _ in everything))
-    y_range = _widened(min(y for _, y in everything), max(y for _, y in everything))
+    y_range = y_limits or _widened(min(y for _, y in everything), max(y for _, y in everything))
     bands = [_band(span, x_range) for span in shaded]
     lines = [_curve(points, x_range, y_range, index) for index, points in enumerate(kept.values()) if points]
-    legend = [_legend(name, index) for index, name in enumerate(kept)]
-    return _drawing(*bands, *_axes(x_range, y_range, x_name, logarithmic), *lines, *legend)
+    legend = element("div", *(_legend(name, index) for index, name in enumerate(kept)), class_="legend")
+    return joined(legend, _drawing(*bands, *_axes(x_range, y_range, x_name, logarithmic), *lines))
 
 
 def bars(labels: Sequence[str], values: Sequence[float], name: str) -> Markup:
@@ -133,7 +135,7 @@ def _axes(x_range: tuple[float, float], y_range: tuple[float, float], x_name: st
 
 
 def _legend(name: str, index: int) -> Markup:
-    return element("text", name, x=_LEFT + 8, y=_TOP + 12 + 14 * index, style=f"fill: {_colour(index)}")
+    return element("span", name, style=f"color: {_colour(index)}")
 
 
 def _colour(index: int) -> str:

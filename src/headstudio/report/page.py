@@ -24,6 +24,7 @@ img, svg { max-width: 100%; height: auto; } figure { margin: 1rem 0; } figcaptio
 th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; } dt { color: var(--quiet); }
 dd { margin: 0; } .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
+.legend { display: flex; flex-wrap: wrap; gap: 0 1rem; font-size: .875rem; }
 svg text { fill: var(--quiet); font: 11px system-ui, sans-serif; }
 """
 

@@ -69,7 +69,7 @@ def _coverage(capture: Capture, found: Preflight) -> tuple[Markup, ...]:
     for name, histogram in found.angles.items():
         labels = [f"{edge:g}" for edge in histogram.edges[:-1]]
         parts.append(figure(bars(labels, histogram.counts, "from"), f"Frames by {name.removesuffix('_deg')}, degrees."))
-    rows = [(_words(n), f"{r.low:.2f}", f"{r.median:.2f}", f"{r.high:.2f}") for n, r in found.ranges.items()]
+    rows = [(_with_unit(n), f"{r.low:.2f}", f"{r.median:.2f}", f"{r.high:.2f}") for n, r in found.ranges.items()]
     return (*parts, table(("range of", "2 %", "median", "98 %"), rows))
 
 
@@ -78,7 +78,7 @@ def _quality(capture: Capture, found: Preflight) -> Markup:
     times_s = view.times_s.tolist()
     series = {n: list(zip(times_s, view.quality[n].tolist(), strict=True)) for n in _CURVES if n in view.quality}
     bad = [(_words(name), f"{share:.1%}") for name, share in found.bad_share.items()]
-    drawn = figure(curves(series, "seconds"), "Measures of every frame, from 0 to 1.")
+    drawn = figure(curves(series, "seconds", y_limits=(0.0, 1.0)), "Measures of every frame, from 0 to 1.")
     return joined(drawn, table(("frames that are", "share"), bad))
 
 
@@ -99,3 +99,7 @@ def _angle_counts(yaw_deg: Tensor, pitch_deg: Tensor) -> list[list[int]]:
 
 def _words(name: str) -> str:
     return name.removesuffix("_deg").replace("_", " ")
+
+
+def _with_unit(name: str) -> str:
+    return f"{_words(name)}, degrees" if name.endswith("_deg") else _words(name)

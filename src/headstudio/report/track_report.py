@@ -4,6 +4,8 @@ from itertools import groupby
 from pathlib import Path
 
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from headstudio.geometry.rigid import relative_orientation
 from headstudio.heads import load_head
@@ -16,7 +18,9 @@ from headstudio.report.page import Section, write_page
 from headstudio.report.pictures import contact_sheet, inline, spread
 from headstudio.tracking.overlay import overlay_image
 
-_SPREAD_FRAMES, _WORST_FRAMES, _COLUMNS = 12, 6, 6
+_SPREAD_FRAMES, _WORST_FRAMES, _COLUMNS, _CELL_PX = 12, 8, 4, 240
+_MARGIN = 0.7
+"""Side of the shown square over the larger side of the face, halved: the landmarks would vanish in the whole frame."""
 
 
 def track_sections(capture: Capture, track: Track, head: HeadModel | None = None) -> list[Section]:
@@ -57,7 +61,7 @@ def _summary(track: Track) -> Markup:
 
 def _confidence(track: Track) -> Markup:
     points = list(zip(track.times_s.tolist(), track.confidence.tolist(), strict=True))
-    drawn = curves({"confidence": points}, "seconds", shaded=unusable_spans_s(track))
+    drawn = curves({"confidence": points}, "seconds", shaded=unusable_spans_s(track), y_limits=(0.0, 1.0))
     return figure(drawn, "Trust in every frame, from 0 to 1; frames in red are skipped by training and scoring.")
 
 
@@ -83,7 +87,22 @@ def _overlays(capture: Capture, track: Track, head: HeadModel) -> Markup:
     sheets = []
     for frames, caption in ((regular, "Spread over the clip."), (worst, "The least trusted frames.")):
         labels = [f"{frame}  {float(track.confidence[frame]):.2f}" for frame in frames]
-        pictures = [overlay_image(capture, track, frame, head) for frame in frames]
-        sheet = contact_sheet(pictures, labels, _COLUMNS)
+        pictures = [_around_face(overlay_image(capture, track, f, head), capture, f) for f in frames]
+        sheet = contact_sheet(pictures, labels, _COLUMNS, _CELL_PX)
         sheets.append(figure(inline(sheet, "overlays"), f"{caption} Frame and trust; red: detected, green: fitted."))
     return element("div", *sheets)
+
+
+def _around_face(
+    picture: UInt8[Tensor, "3 height width"], capture: Capture, frame: int
+) -> UInt8[Tensor, "3 height width"]:
+    """The square window round the detected face; the whole frame where none was found."""
+    points_px = capture.views[0].landmarks_px[frame, :, :2]
+    if not bool(points_px.isfinite().all()):
+        return picture
+    low, high = points_px.min(0).values, points_px.max(0).values
+    half = float((high - low).max()) * _MARGIN
+    left, top = (max(round(v), 0) for v in ((low + high) / 2 - half).tolist())
+    side = max(round(2 * half), 2)
+    window = picture[:, top : top + side, left : left + side]
+    return window if window.numel() else picture
