@@ -25,9 +25,13 @@ class Options(Common):
 
 def run(options: Options, display: Display) -> Result:
     """Ingest the video."""
+    from headstudio.capture.coverage import Preflight
     from headstudio.capture.ingest import ingest
+    from headstudio.report.preflight import write_preflight
 
     capture = ingest(options.video, options.output, options.config, display)
+    write_preflight(options.output / "preflight.html", capture)
+    findings = Preflight.load(options.output).findings
     view = capture.views[0]
     seconds = float(view.times_s[-1] - view.times_s[0])
     content = {
@@ -39,8 +43,11 @@ def run(options: Options, display: Display) -> Result:
         "held_out_frames": len(capture.held_out_frames),
         "annotations": sorted(a.value for a in capture.annotations),
         "source": vars(view.source),
+        "findings": [vars(finding) for finding in findings],
     }
+    advice = "".join(f"{finding.message}: {finding.next_step}.\n" for finding in findings)
     text = (
+        f"{advice}"
         f"{options.output}: {capture.frames} frames of {capture.size_px} px over {seconds:.1f} s, "
         f"{len(capture.train_frames)} to train on, {len(capture.held_out_frames)} held out.\n"
         f"Next: headstudio track {options.output}"

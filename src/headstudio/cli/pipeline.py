@@ -1,10 +1,9 @@
 """The whole way from a video to an avatar with its numbers, composed of the rooms' own doors."""
 
 import shutil
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headstudio.capture.config import IngestConfig
 from headstudio.cli.console import Display
@@ -19,13 +18,6 @@ if TYPE_CHECKING:
     from headstudio.training.contract import AvatarModel, Source
     from headstudio.training.train import Recipe
     from headstudio.training.trainer import TrainerConfig
-
-NOVEL_YAW_DEG = 25.0
-"""How far aside the re-enactment's second view stands."""
-BACKGROUND = 0.25
-"""The grey behind re-enactments, sRGB."""
-STRIP_FRAMES = 6
-"""Columns of the picture strip."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +39,8 @@ class Pipeline:
         self.plan, self.display = plan, display
         self.ledger = ledger or Ledger(plan.folder, display)
         self.capture, self.avatar = plan.folder / "capture", plan.folder / "avatar"
+        self.evaluation: Evaluation | None = None
+        """With its example pictures, when this run has made it."""
 
     def run(self) -> None:
         """All stages."""
@@ -56,21 +50,22 @@ class Pipeline:
         self.evaluate()
         self.reenact()
         self.export()
+        self.report()
 
     def ingest(self) -> None:
         """The video becomes a capture."""
         from headstudio.capture.coverage import Preflight
-        from headstudio.capture.ingest import ingest
 
         plan = self.plan
+
+        def work() -> None:
+            from headstudio.capture.ingest import ingest
+            from headstudio.report.preflight import write_preflight
+
+            write_preflight(plan.folder / "preflight.html", ingest(plan.video, self.capture, plan.ingest, self.display))
+
         made_from = {"video": digest(plan.video), "config": asdict(plan.ingest)}
-        self.ledger.stage(
-            "ingest",
-            made_from,
-            (),
-            ("capture",),
-            lambda: ingest(plan.video, self.capture, plan.ingest, self.display),
-        )
+        self.ledger.stage("ingest", made_from, (), ("capture", "preflight.html"), work)
         for finding in Preflight.load(self.capture).findings:
             self.display.say(f"  {finding.message}: {finding.next_step}")
 
@@ -79,6 +74,7 @@ class Pipeline:
 
         def work() -> None:
             from headstudio.records.capture import Capture
+            from headstudio.report.track_report import write_track_report
             from headstudio.tracking.overlay import write_overlay
             from headstudio.tracking.tracker import track
 
@@ -86,12 +82,15 @@ class Pipeline:
             found = track(capture, self.plan.tracking, self.display)
             found.save(track_folder(self.capture))
             write_overlay(capture, found, self.plan.folder / "track.mp4")
+            write_track_report(self.plan.folder / "track.html", capture, found)
 
         made_from = {"config": asdict(self.plan.tracking)}
-        self.ledger.stage("track", made_from, ("ingest",), ("capture/track", "track.mp4"), work)
+        self.ledger.stage("track", made_from, ("ingest",), ("capture/track", "track.mp4", "track.html"), work)
 
     def train(self) -> None:
         """The avatar; a training that was stopped goes on."""
+        from headstudio.report.training_report import write_training_report
+        from headstudio.training import journal
         from headstudio.training.config import to_plain
         from headstudio.training.train import create, train, training_folder
 
@@ -104,12 +103,13 @@ class Pipeline:
 
         def work() -> None:
             sources = {"target": (load_source(self.capture),)}
-            train(plan.recipe, sources, self.avatar, plan.trainer, display=self.display)
+            record = train(plan.recipe, sources, self.avatar, plan.trainer, display=self.display)
+            write_training_report(plan.folder / "training.html", record, training_folder(self.avatar) / journal.NAME)
 
         def forget() -> None:
             shutil.rmtree(training_folder(self.avatar), ignore_errors=True)
 
-        self.ledger.stage("train", made_from, ("track",), ("avatar",), work, forget)
+        self.ledger.stage("train", made_from, ("track",), ("avatar", "training.html"), work, forget)
 
     def evaluate(self) -> None:
         """Numbers on the held-out frames."""
@@ -119,7 +119,7 @@ class Pipeline:
 
             avatar, method, _ = load_subject(self.avatar)
             avatar.to(chosen_device(self.plan.trainer.device))
-            score(
+            self.evaluation = score(
                 avatar,
                 method,
                 load_source(self.capture),
@@ -134,7 +134,11 @@ class Pipeline:
         """The held-out frames again, from the front and from aside."""
 
         def work() -> None:
-            reenact(self.avatar, load_source(self.capture), self.plan.folder, self.plan.trainer.device, self.display)
+            from headstudio.cli.reenactment import write_reenactment
+
+            write_reenactment(
+                self.avatar, load_source(self.capture), self.plan.folder, self.plan.trainer.device, self.display
+            )
 
         self.ledger.stage("re-enact", {}, ("train",), ("reenactment.mp4", "strip.png"), work)
 
@@ -158,6 +162,41 @@ class Pipeline:
 
         self.ledger.stage("export", {}, ("train",), ("avatar.glb",), work)
 
+    def report(self) -> None:
+        """Everything in one file."""
+
+        def work() -> None:
+            from headstudio.records.avatar import Avatar
+            from headstudio.records.evaluation import Evaluation
+            from headstudio.report.evaluation_report import evaluation_sections
+            from headstudio.report.preflight import preflight_sections
+            from headstudio.report.summary import StageRecord, write_summary
+            from headstudio.report.track_report import track_sections
+            from headstudio.report.training_report import training_sections
+            from headstudio.training import journal
+            from headstudio.training.train import training_folder
+
+            source, timings = load_source(self.capture), self.ledger.timings()
+            scores = self.evaluation or Evaluation.load(self.plan.folder / "evaluation" / "evaluation.json")
+            stages = [
+                StageRecord(name, timings[name], tuple(paths), name in self.ledger.kept)
+                for name, paths in self.ledger.products().items()
+            ]
+            parts = {
+                "Capture": preflight_sections(source.capture),
+                "Track": track_sections(source.capture, source.track),
+                "Training": training_sections(Avatar.load(self.avatar), training_folder(self.avatar) / journal.NAME),
+                "Evaluation": evaluation_sections(scores),
+            }
+            write_summary(self.plan.folder / "report.html", self.plan.video.name, stages, parts)
+
+        after = [
+            name
+            for name in ("ingest", "track", "train", "evaluate", "re-enact", "export")
+            if name in self.ledger.entries
+        ]
+        self.ledger.stage("report", {}, after, ("report.html",), work)
+
 
 def score(
     avatar: "AvatarModel",
@@ -168,78 +207,16 @@ def score(
     display: Display,
     motion: "Motion | None" = None,
 ) -> "Evaluation":
-    """Evaluate an avatar and write numbers and tables."""
+    """Evaluate an avatar and write numbers, tables and report into a folder."""
     from headstudio.evaluation.evaluate import evaluate
     from headstudio.evaluation.tables import markdown
     from headstudio.records import storage
+    from headstudio.report.evaluation_report import write_evaluation_report
 
     signal = "tracked" if motion is None else "predicted"
     found = evaluate(avatar, source, config, name=name, motion=motion, signal=signal, progress=display)
     with storage.replacing_folder(folder) as building:
         found.save(building / "evaluation.json")
         (building / "evaluation.md").write_text(markdown(found), encoding="utf-8")
+        write_evaluation_report(building / "report.html", found)
     return found
-
-
-def reenact(avatar_path: Path, source: "Source", folder: Path, device: str, display: Display) -> None:
-    """Write reenactment.mp4 (truth | ours | ours from aside, held-out frames) and strip.png with some of its frames."""
-    import torch
-
-    from headstudio.drivers.drive import DriveConfig, Performance, carried_over, orbit_view, render_frames
-    from headstudio.export.video import write_video
-
-    avatar, _, at_rest = load_subject(avatar_path)
-    avatar.to(chosen_device(device))
-    frames = [frame for frame in source.capture.held_out_frames if bool(source.track.usable[frame])]
-    performance = Performance(source.motion.select(frames))
-    motion, _ = carried_over(performance, avatar, at_rest, DriveConfig(own=True))
-    size_px = at_rest.size_px
-    grey = torch.full((3, size_px, size_px), BACKGROUND)
-    views = [orbit_view(at_rest, size_px, yaw) for yaw in (0.0, NOVEL_YAW_DEG)]
-    rendered = zip(*(render_frames(avatar, motion, view, grey) for view in views), strict=True)
-    strip = _Strip(len(frames))
-    with display.stage("re-enact", len(frames)) as advance:
-        pictures = _triples(source, frames, rendered, size_px, advance)
-        write_video(folder / "reenactment.mp4", strip.watch(pictures), motion.times_s.tolist())
-    strip.save(folder / "strip.png")
-
-
-def _triples(source: "Source", frames: Sequence[int], rendered: Any, size_px: int, advance: Any) -> Iterator[Any]:
-    import numpy as np
-
-    from headstudio.cli.drive import driving_picture
-    from headstudio.export.video import to_picture
-
-    for frame, renderings in zip(frames, rendered, strict=True):
-        truth = driving_picture(source.capture, frame, size_px)
-        yield np.concatenate([truth, *(to_picture(r.rgb[0]) for r in renderings)], axis=1)
-        advance(1)
-
-
-class _Strip:
-    """Some frames of a video as one picture: a column a frame, a row a panel."""
-
-    def __init__(self, frames: int) -> None:
-        columns = min(STRIP_FRAMES, frames)
-        self._wanted = {round((column + 0.5) * frames / columns - 0.5) for column in range(columns)}
-        self._columns: list[Any] = []
-
-    def watch(self, pictures: Iterator[Any]) -> Iterator[Any]:
-        """Pass pictures on and remember some."""
-        import numpy as np
-
-        for index, picture in enumerate(pictures):
-            if index in self._wanted:
-                panels = picture.shape[1] // picture.shape[0]
-                self._columns.append(np.concatenate(np.split(picture, panels, axis=1), axis=0))
-            yield picture
-
-    def save(self, path: Path) -> None:
-        """Write the picture."""
-        import numpy as np
-        from PIL import Image
-
-        from headstudio.records import storage
-
-        with storage.replacing_file(path) as building:
-            Image.fromarray(np.concatenate(self._columns, axis=1)).save(building)

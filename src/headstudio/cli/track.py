@@ -20,7 +20,7 @@ class Options(Common):
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="TRACK")] = None
     """The track folder to write; `track` inside the capture when not given."""
     overlay: bool = True
-    """Also write overlay.mp4, the head drawn over the frames."""
+    """Also write overlay.mp4, the head drawn over the frames, and report.html."""
     config: Annotated[TrackingConfig, arg(name="")] = field(default_factory=TrackingConfig)
     """How."""
 
@@ -29,6 +29,7 @@ def run(options: Options, display: Display) -> Result:
     """Track the capture."""
     from headstudio.cli.sources import track_folder
     from headstudio.records.capture import Capture
+    from headstudio.report.track_report import write_track_report
     from headstudio.tracking.overlay import write_overlay
     from headstudio.tracking.tracker import track
 
@@ -39,6 +40,7 @@ def run(options: Options, display: Display) -> Result:
     overlay = folder / "overlay.mp4" if options.overlay else None
     if overlay is not None:
         write_overlay(capture, tracked, overlay)
+        write_track_report(folder / "report.html", capture, tracked)
     usable = int(tracked.usable.sum())
     content = {
         "track": folder,
