@@ -191,6 +191,7 @@ def _colour_matrix(picture: Any) -> int | None:
 
 def _container(path: Path) -> Any:
     import av
+    from av.error import FFmpegError
 
     if path.is_dir():
         raise HeadstudioError("this is a folder, not a video", where=path, next_step="name a video file")
@@ -204,7 +205,7 @@ def _container(path: Path) -> Any:
         ) from None
     try:
         return av.open(str(path))
-    except (av.error.FFmpegError, ValueError, OSError):
+    except (FFmpegError, ValueError, OSError):
         raise HeadstudioError(
             "this is not a video that can be read",
             where=path,
@@ -281,5 +282,5 @@ def nearest_in_time(frames: Iterable[Frame], fps: float) -> Iterator[Frame]:
                 given = nearer
             tick += step
         before = frame
-    if before and given and given.time_s < before.time_s and tick - before.time_s <= step / 2:
+    if before and given and given.time_s < before.time_s and tick - before.time_s < step / 2:
         yield before

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 # Points that expressions hardly move: forehead, temples, nose bridge and eye corners. Coordinates in centimetres, y up,
 # face to +z, as measured in MediaPipe's canonical face model (Apache-2.0); x < 0 is the person's right.
-_STABLE_CM = {
+STABLE_CM = {
     10: (0.00, 8.26, 4.48),
     151: (0.00, 6.55, 5.03),
     9: (0.00, 4.89, 5.39),
@@ -41,8 +41,8 @@ _STABLE_CM = {
     133: (-1.86, 2.59, 3.76),
     362: (1.86, 2.59, 3.76),
 }
-_INDICES = list(_STABLE_CM)
-_POINTS_CM = np.array(list(_STABLE_CM.values()))
+_INDICES = list(STABLE_CM)
+_POINTS_CM = np.array(list(STABLE_CM.values()))
 
 _HEAD_BOX_CM = ((-9.5, 9.5), (-14.0, 14.5), (-12.5, 7.5))
 """Ears to ears, upper neck to the top of full hair, back of the head to the nose."""
@@ -96,9 +96,9 @@ def head_angles_deg(rotation: Float[np.ndarray, "frames 3 3"]) -> dict[str, Floa
     yaw = np.arctan2(facing[..., 0], -facing[..., 2])
     pitch = np.arctan2(-facing[..., 1], np.hypot(facing[..., 0], facing[..., 2]))
     level = np.stack([np.cos(yaw), np.zeros_like(yaw), np.sin(yaw)], -1)  # the ear-to-ear axis without roll
-    upward = np.cross(level, facing)
+    downward = np.cross(level, facing)
     across = rotation[..., 0]
-    roll = np.arctan2(-(across * upward).sum(-1), (across * level).sum(-1))
+    roll = np.arctan2((across * downward).sum(-1), (across * level).sum(-1))
     return {"yaw_deg": np.degrees(yaw), "pitch_deg": np.degrees(pitch), "roll_deg": np.degrees(roll)}
 
 

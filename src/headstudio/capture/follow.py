@@ -11,6 +11,10 @@ from headstudio.capture.detector import Detector
 _WINDOW_PX = 384
 """Side of the picture that the landmark network's own crop is taken from; twice its 192 input pixels."""
 _WINDOW_OVER_FACE = 2.0
+_MOST_OVER_PICTURE = 2
+"""Largest window, in longer sides of the picture."""
+_MOST_GROWTH = 1.8
+"""A face grows or shrinks by no more than this from one look to the next."""
 _FOUND_BOX_OVER_FACE = 0.8
 """MediaPipe's detector frames brows to chin, the mesh frames forehead to chin."""
 _SETTLING_LOOKS = 2
@@ -65,15 +69,17 @@ class FaceFollower:
         self, image: np.ndarray, box: Float[np.ndarray, "4"], looks: int
     ) -> tuple[np.ndarray | None, np.ndarray, tuple[float, float, float]]:
         centre = box[:2] + box[2:] / 2
-        side = max(round(_WINDOW_OVER_FACE * float(box[2:].max())), 8)
+        side = int(
+            np.clip(round(_WINDOW_OVER_FACE * float(box[2:].max())), 8, _MOST_OVER_PICTURE * max(image.shape[:2]))
+        )
         left, top = (int(v) for v in np.round(centre - side / 2))
-        window = square_window(image, left, top, side, _WINDOW_PX)
+        window = square_window(image, left, top, side, _WINDOW_PX, cv2.BORDER_CONSTANT)
         faces = []
         for _ in range(looks):
             faces = self._detector.detect(window) or faces
         scale = side / _WINDOW_PX
         landmarks = faces[0] * scale + (left, top, 0.0) if faces else None
-        if landmarks is not None and not _plausible(landmarks, left, top, side):
+        if landmarks is not None and not _plausible(landmarks, box, left, top, side):
             landmarks = None
         return landmarks, window, (float(left), float(top), float(side))
 
@@ -120,9 +126,18 @@ def box_of(landmarks_px: Float[np.ndarray, "... 478 3"]) -> Float[np.ndarray, ".
 
 
 def square_window(
-    image: UInt8[np.ndarray, "height width 3"], left: int, top: int, side: int, size_px: int
+    image: UInt8[np.ndarray, "height width 3"],
+    left: int,
+    top: int,
+    side: int,
+    size_px: int,
+    border: int = cv2.BORDER_REPLICATE,
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """A square of the picture at another resolution; outside the picture its edge pixels are repeated."""
+    """A square of the picture at another resolution.
+
+    Outside the picture its edge pixels are repeated, which keeps JPEG and convolutions from ringing at the border;
+    `cv2.BORDER_CONSTANT` makes it black.
+    """
     height, width = image.shape[:2]
     x0, x1 = (int(np.clip(x, 0, width)) for x in (left, left + side))
     y0, y1 = (int(np.clip(y, 0, height)) for y in (top, top + side))
@@ -131,16 +146,16 @@ def square_window(
     inside = image[y0:y1, x0:x1]
     margins = (y0 - top, top + side - y1, x0 - left, left + side - x1)
     if any(margins):
-        inside = cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE)
+        inside = cv2.copyMakeBorder(inside, *margins, border)
     shrinking = side > size_px
     return cv2.resize(inside, (size_px, size_px), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
 
 
-def _plausible(landmarks: np.ndarray, left: int, top: int, side: int) -> bool:
-    """A mesh that drifts off the face soon leaves the window or collapses."""
-    _, _, width, height = box_of(landmarks)
+def _plausible(landmarks: np.ndarray, box: np.ndarray, left: int, top: int, side: int) -> bool:
+    """A mesh that drifts off the face soon leaves the window, collapses or swells."""
+    growth = box_of(landmarks)[2:].max() / box[2:].max()
     centre = landmarks[:, :2].mean(0) - (left, top)
-    return bool(0.15 * side < max(width, height) < 0.95 * side and np.all((centre > 0) & (centre < side)))
+    return bool(1 / _MOST_GROWTH < growth < _MOST_GROWTH and np.all((centre > 0) & (centre < side)))
 
 
 def _as_landmark_boxes(boxes: Float[np.ndarray, "faces 4"]) -> Float[np.ndarray, "faces 4"]:

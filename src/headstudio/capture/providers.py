@@ -1,5 +1,6 @@
 """Estimators that plug in as files: person matte, face parsing, normals, as ONNX or TFLite networks."""
 
+import importlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -116,13 +117,13 @@ class _OnnxRunner:
 class _LiteRunner:
     def __init__(self, path: Path) -> None:
         try:
-            from ai_edge_litert.interpreter import Interpreter
+            interpreter = importlib.import_module("ai_edge_litert.interpreter")  # optional, not for all platforms
         except ImportError:
             raise HeadstudioError(
                 "TFLite files need ai-edge-litert", where=path, next_step="pip install ai-edge-litert"
             ) from None
         try:
-            self._interpreter = Interpreter(model_path=str(path))
+            self._interpreter = interpreter.Interpreter(model_path=str(path))
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise HeadstudioError(
