@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 
-from headstudio.records.evaluation import Evaluation, Interval
-
-_DECIMALS = {"PSNR": 2}
+from headstudio.records.evaluation import Evaluation, Interval, digits
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -40,13 +38,13 @@ def _cell(evaluation: Evaluation, name: str, region: str, metric: str) -> str:
         return ""
     mark = {"better": " +", "worse": " -", "tie": " ="}
     found = evaluation.verdict(evaluation.avatar, name, region, metric)
-    return number(interval, metric) + mark.get(found or "", "")
+    return _number(interval, metric) + mark.get(found or "", "")
 
 
-def number(interval: Interval, metric: str) -> str:
+def _number(interval: Interval, metric: str) -> str:
     """A mean with its interval, in the digits of its metric."""
-    digits = _DECIMALS.get(metric, 4)
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    value, low, high = (f"{part:.{digits(metric)}f}" for part in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]"
 
 
 def _remarks(evaluation: Evaluation) -> str:

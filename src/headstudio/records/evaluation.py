@@ -13,6 +13,11 @@ from headstudio.records import storage
 SCHEMA, VERSION = "headstudio.evaluation", 1
 
 
+def digits(metric: str) -> int:
+    """Decimals worth showing: decibels are coarse, everything else lies in 0..1."""
+    return 2 if metric == "PSNR" else 4
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean over frames and its 95 % interval."""

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from headstudio.records.evaluation import Evaluation, Example, Row
+from headstudio.records.evaluation import Evaluation, Example, Row, digits
 from headstudio.report.markup import Markup, bullets, element, facts, figure, joined, table
 from headstudio.report.page import Section, write_page
 from headstudio.report.pictures import contact_sheet, error_map, inline
 
-_DECIMALS = {"PSNR": 2}
 _ERROR_WHITE = 0.25
 
 
@@ -59,10 +58,10 @@ def _cell(evaluation: Evaluation, row: Row | None) -> object:
     if row is None:
         return ""
     found = evaluation.verdict(evaluation.avatar, row.name, row.region, row.metric)
-    digits, interval = _DECIMALS.get(row.metric, 4), row.interval
-    limits = element("span", f" [{interval.low:.{digits}f}, {interval.high:.{digits}f}]", class_="quiet")
+    shown = [f"{part:.{digits(row.metric)}f}" for part in (row.interval.value, row.interval.low, row.interval.high)]
+    limits = element("span", f" [{shown[1]}, {shown[2]}]", class_="quiet")
     kind = {"better": "good", "worse": "bad"}.get(found or "")
-    return joined(element("span", f"{interval.value:.{digits}f}", class_=kind, title=found), limits)
+    return joined(element("span", shown[0], class_=kind, title=found), limits)
 
 
 def _strip(example: Example) -> Markup:
