@@ -68,7 +68,7 @@ class PhotometricConfig:
     reduced where it costs no accuracy (paper 1, section 3.2)."""
     iterations: int = 4
     """Gauss-Newton steps per level."""
-    samples: int = 1500
+    samples: int = 1000
     """Surface points that are compared with the picture."""
     noise: float = 0.06
     """Standard deviation of a colour (range 1) that the static texture cannot explain."""

@@ -18,6 +18,10 @@ from headstudio.tracking.quadratic import bounded_minimum
 from headstudio.tracking.solver import Bounds, Quadratic, Term, prior_term, see
 
 _STEPS = 40
+_DEPTH = 5
+"""Index of the third translation among the unknowns of a frame."""
+_LARGEST_STEP = 0.3
+"""Of the logarithm of the focal length."""
 
 
 class Person(NamedTuple):
@@ -90,7 +94,10 @@ def _linearise(
     assert seen.jacobian is not None and seen.by_head is not None
     residual = observed.pixels - seen.pixels
     cost, weight = weigh(observed, residual)
-    by_focal = (seen.pixels - K[:, None, :2, 2])[..., None]
+    # The head recedes as the focal length grows, so that only the strength of perspective changes; a focal length
+    # that grew alone would enlarge the picture, and Gauss-Newton would creep along the valley between the two.
+    receding = seen.jacobian[..., _DEPTH] * states.translation_m[:, None, None, 2]
+    by_focal = (seen.pixels - K[:, None, :2, 2] + receding)[..., None]
     by_shared = torch.cat([seen.by_head @ model.identity_derivatives(states), by_focal], dim=-1).flatten(1, 2)
     rows, flat = seen.jacobian.flatten(1, 2), residual.flatten(1)
     weights = weight.repeat_interleave(2, dim=1)[..., None]
@@ -135,10 +142,12 @@ def _step(
         shared[-1], shared[:, -1], shared[-1, -1], right[-1] = 0.0, 0.0, 1.0, 0.0
     move = torch.linalg.solve(shared, right)
     step = bounded_minimum(hessian, descent - coupling @ move, lower, upper)
-    moved = states.moved(step.to(states.translation_m))
-    moved = moved._replace(expression=moved.expression.clamp(bounds.lower, bounds.upper))
     move = move.to(person.identity)
-    return Person(person.identity + move[:-1], person.log_focal + move[-1].clamp(-0.3, 0.3)), moved
+    zoom = move[-1].clamp(-_LARGEST_STEP, _LARGEST_STEP)
+    recession = torch.stack([torch.ones_like(zoom), torch.ones_like(zoom), zoom.exp()])
+    moved = states._replace(translation_m=states.translation_m * recession).moved(step.to(states.translation_m))
+    moved = moved._replace(expression=moved.expression.clamp(bounds.lower, bounds.upper))
+    return Person(person.identity + move[:-1], person.log_focal + zoom), moved
 
 
 def _damped(hessian: Tensor, damping: float) -> Tensor:

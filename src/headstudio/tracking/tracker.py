@@ -1,6 +1,7 @@
 """`track`: from a capture to the movement of the head in it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from headstudio.tracking.observations import (
     landmark_weights,
 )  # fmt: skip
 from headstudio.tracking.photometric import refine, set_the_scene, texture_of
-from headstudio.tracking.points import FrameState, PointModel, articulation, landmark_model
+from headstudio.tracking.points import FrameState, PointModel, articulation, join, landmark_model
 from headstudio.tracking.quality import judge, landmark_error_m
 from headstudio.tracking.smoothing import fill, fill_rotations, smooth, smooth_rotations
 from headstudio.tracking.solver import Bounds, Term, minimise, prior_term
@@ -72,6 +73,10 @@ def track(capture: Capture, config: TrackingConfig | None = None, progress: Prog
 def track_with(head: HeadModel, capture: Capture, config: TrackingConfig, progress: Progress) -> Track:
     """`track` with a head that is already there."""
     view = _only_view(capture)
+    if not head.landmark_weight.any():
+        raise HeadstudioError(
+            f"the head {head.name} does not say where the detector's landmarks lie", next_step="choose another head"
+        )
     fit = solve_landmarks(head, capture, view, config, progress)
     states, look = settle(fit, capture, view.times_s, config, progress)
     return _record(capture, view, fit, states, look, config)
@@ -107,7 +112,8 @@ def solve_landmarks(
     with progress.stage("landmarks", capture.frames) as advance:
         terms = fit.terms(config.solve)
         states = minimise(begin, terms, bounds, config.solve.iterations, advance=advance)
-    return replace(fit, states=_interpolated(states, observed.seen, view.times_s))
+    bridged = in_parts(capture, states, lambda s, part: _bridged(s, observed.seen[part], view.times_s[part]))
+    return replace(fit, states=bridged)
 
 
 def observe(
@@ -138,20 +144,29 @@ def settle(
     """
     sizes = config.photometric.sizes_px if config.photometric.enabled else ()
     scene = set_the_scene(fit.head, fit.identity, fit.model, fit.observed, capture.size_px, fit.bounds, config)
-    states, light = fit.states, neutral_light(capture.frames)
+    states, light, seen = fit.states, neutral_light(capture.frames), fit.observed.seen
     held = torch.arange(fit.model.unknowns) < 6 if config.smoothing.enabled else None
     for size in sizes[:-1]:
         states = refine(scene, capture, states, fit.key_frames, size, progress).states
     if config.smoothing.enabled:
-        states = smooth_pose(states, fit.observed.seen, times_s, config.smoothing)
+        states = in_parts(capture, states, lambda s, part: smooth_pose(s, seen[part], times_s[part], config.smoothing))
         states = minimise(states, fit.terms(config.solve), fit.bounds, config.solve.iterations, held)
     if sizes:
         states, _, light = refine(scene, capture, states, fit.key_frames, sizes[-1], progress, held)
     if config.smoothing.enabled:
-        states = smooth_face(states, fit.observed.seen, times_s, config.smoothing, fit.bounds)
+        states = in_parts(
+            capture, states, lambda s, part: smooth_face(s, seen[part], times_s[part], config.smoothing, fit.bounds)
+        )
     with progress.stage("texture"):
         texture = texture_of(scene, capture, states, fit.key_frames, light) if sizes else None
     return states, Look(light, texture)
+
+
+def in_parts(capture: Capture, states: FrameState, work: Callable[[FrameState, slice], FrameState]) -> FrameState:
+    """Treat the training frames and all others apart, so that nothing leaks from what is held out; the seam lies in
+    the gap between them."""
+    parts = (slice(0, capture.split.train_end), slice(capture.split.train_end, capture.frames))
+    return join([work(states.at(part), part) for part in parts if part.start < part.stop])
 
 
 def smooth_pose(
@@ -203,8 +218,9 @@ def _intrinsics(capture: Capture, view: CaptureView, log_focal: float) -> Float[
     return torch.tensor([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])
 
 
-def _interpolated(states: FrameState, seen: Bool[Tensor, " frames"], times_s: Tensor) -> FrameState:
-    if seen.all():
+def _bridged(states: FrameState, seen: Bool[Tensor, " frames"], times_s: Tensor) -> FrameState:
+    """Frames without a face follow from their neighbours; a part of the clip without any keeps its start values."""
+    if seen.all() or not seen.any():
         return states
     gaze = fill(states.gaze_rad.flatten(1), seen, times_s)
     return FrameState(
