@@ -143,7 +143,7 @@ def test_a_method_goes_the_whole_way(name, short, actor_source, other_source, tm
 
     check_runtime(avatar, own.at(frames), view, tmp_path)
     if Capability.SURFACE in avatar.capabilities:
-        written = export_avatar(avatar, "glb", tmp_path / "head", own.select(range(5)))
+        written = export_avatar(avatar, "glb", tmp_path / "head", actor_source.motion)
         assert written.read_bytes()[:4] == b"glTF"
     else:
         with pytest.raises(HeadstudioError, match="surface"):

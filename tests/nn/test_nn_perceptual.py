@@ -59,7 +59,7 @@ def test_the_loss_is_the_weighted_relative_difference_of_features() -> None:
     fx, fy = extractor(x, ["relu1", "relu2"]), extractor(y, ["relu1", "relu2"])
     relative = {tap: ((fx[tap] - fy[tap]).abs().mean() / fy[tap].abs().mean()).item() for tap in fx}
     expected = (3 * relative["relu1"] + relative["relu2"]) / 4
-    assert PerceptualLoss(extractor, {"relu1": 3, "relu2": 1})(x, y).item() == pytest.approx(expected, rel=1e-4)
+    assert PerceptualLoss(extractor, {"relu1": 3.0, "relu2": 1.0})(x, y).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_scale_of_activations_does_not_change_the_loss() -> None:

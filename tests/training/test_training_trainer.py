@@ -260,12 +260,12 @@ def describe_identifier(record):
     return avatars._identifier(record.weights)
 
 
-def test_registry_names_what_it_knows():
+def test_registry_names_what_it_knows(tmp_path):
     assert {"toy-plain", "toy-gan", "toy-remesh"} <= registry.registered("methods").keys()
     with pytest.raises(HeadstudioError, match="toy-plain"):
         registry.find("methods", "missing")
     with pytest.raises(HeadstudioError, match="choose one of"):
-        train(Recipe("methods", "toy-plain", preset="huge"), {}, "unused")
+        train(Recipe("methods", "toy-plain", preset="huge"), {}, tmp_path)
 
 
 def test_a_damaged_checkpoint_is_told(tmp_path, sources):

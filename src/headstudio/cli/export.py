@@ -29,7 +29,7 @@ class Options(Common):
 def run(options: Options, display: Display) -> Result:
     """Export the avatar."""
     from headstudio.cli.sources import load_performance, load_subject
-    from headstudio.drivers.drive import DriveConfig, carried_over
+    from headstudio.drivers.drive import DriveConfig, transferred
     from headstudio.export.targets import export_avatar
 
     avatar, _, at_rest = load_subject(options.avatar)
@@ -37,7 +37,7 @@ def run(options: Options, display: Display) -> Result:
     if options.performance is not None:
         work = options.output.with_name(options.output.name + ".driving")
         performance, _ = load_performance(options.performance, work, display)
-        motion, warnings = carried_over(performance, avatar, at_rest, DriveConfig(own=options.own))
+        motion, warnings = transferred(performance, avatar, at_rest, DriveConfig(own=options.own))
     written = export_avatar(avatar, options.to, options.output, motion)
     content = {"file": written, "bytes": written.stat().st_size, "target": options.to, "warnings": warnings}
     return Result("\n".join([*warnings, f"{written} is written ({written.stat().st_size / 1e6:.1f} MB)."]), content)

@@ -136,9 +136,8 @@ class Pipeline:
         def work() -> None:
             from headstudio.cli.reenactment import write_reenactment
 
-            write_reenactment(
-                self.avatar, load_source(self.capture), self.plan.folder, self.plan.trainer.device, self.display
-            )
+            source, device = load_source(self.capture), self.plan.trainer.device
+            write_reenactment(self.avatar, source, self.plan.folder, device, self.display)
 
         self.ledger.stage("re-enact", {}, ("train",), ("reenactment.mp4", "strip.png"), work)
 
@@ -153,12 +152,8 @@ class Pipeline:
 
         def work() -> None:
             from headstudio.export.targets import export_avatar
-            from headstudio.heads import load_head
-            from headstudio.motion.retarget import adapt
 
-            motion = load_source(self.capture).motion
-            adapted = adapt(motion, avatar.driven_by, load_head(avatar.identity.head))
-            export_avatar(avatar, "glb", self.plan.folder / "avatar.glb", adapted)
+            export_avatar(avatar, "glb", self.plan.folder / "avatar.glb", load_source(self.capture).motion)
 
         self.ledger.stage("export", {}, ("train",), ("avatar.glb",), work)
 
@@ -190,11 +185,7 @@ class Pipeline:
             }
             write_summary(self.plan.folder / "report.html", self.plan.video.name, stages, parts)
 
-        after = [
-            name
-            for name in ("ingest", "track", "train", "evaluate", "re-enact", "export")
-            if name in self.ledger.entries
-        ]
+        after = [name for name in self.ledger.entries if name != "report"]
         self.ledger.stage("report", {}, after, ("report.html",), work)
 
 

@@ -46,6 +46,27 @@ class Performance:
     """None where nobody measured the driver's head, as in an ARKit recording."""
 
 
+def transferred(
+    performance: Performance, avatar: AvatarModel, at_rest: AtRest, config: DriveConfig | None = None
+) -> tuple[Motion, list[str]]:
+    """A performance around the rest of the avatar's person, and a sentence for everything it was not trained on.
+
+    Args:
+        performance: what drives.
+        avatar: who is driven.
+        at_rest: the avatar's person at rest (`Avatar.at_rest`).
+        config: how.
+    """
+    config = config or DriveConfig()
+    motion = _placed(performance.motion, at_rest)
+    if not config.own:
+        rest = find_neutral(motion).channels
+        ratio = 1.0 if performance.identity is None else _size_ratio(avatar.identity, performance.identity)
+        head = load_head(avatar.identity.head)
+        motion = retarget(motion, rest, at_rest.channels, head, config.retarget, ratio)
+    return motion, range_warnings(motion, at_rest.covered)
+
+
 def carried_over(
     performance: Performance,
     avatar: AvatarModel,
@@ -53,28 +74,13 @@ def carried_over(
     config: DriveConfig | None = None,
     driver: Driver | None = None,
 ) -> tuple[Motion, list[str]]:
-    """The channels that make the avatar perform, and a sentence for everything it was not trained on.
-
-    Args:
-        performance: what drives.
-        avatar: who is driven.
-        at_rest: the avatar's person at rest (`Avatar.at_rest`).
-        config: how.
-        driver: a trained driver that adds the channels it produces.
-    """
-    config = config or DriveConfig()
-    head = load_head(avatar.identity.head)
-    motion = _placed(performance.motion, at_rest)
-    if not config.own:
-        rest = find_neutral(motion).channels
-        ratio = 1.0 if performance.identity is None else _size_ratio(avatar.identity, performance.identity)
-        motion = retarget(motion, rest, at_rest.channels, head, config.retarget, ratio)
-    warnings = range_warnings(motion, at_rest.covered)
+    """`transferred`, in the channels that the avatar accepts; a trained driver adds those that it produces."""
+    motion, warnings = transferred(performance, avatar, at_rest, config)
     accepted = avatar.driven_by
     if driver is not None:
         motion = motion.with_channels(predicted(driver, performance.motion))
         accepted = tuple(wanted for wanted in accepted if wanted & driver.produces) or accepted
-    return adapt(motion, accepted, head), warnings
+    return adapt(motion, accepted, load_head(avatar.identity.head)), warnings
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ class PerceptualLoss(nn.Module):
         self,
         prediction: Float[Tensor, "batch 3 height width"],
         target: Float[Tensor, "batch 3 height width"],
-        mask: Float[Tensor, "batch 1 height width"] | None = None,
+        mask: Float[Tensor, "#batch 1 height width"] | None = None,
     ) -> Float[Tensor, ""]:
         """The loss of sRGB pictures in [0, 1]; pixels with mask 0 have no influence on it."""
         if mask is not None:
@@ -75,7 +75,7 @@ class GradientSsimLoss(nn.Module):
         self,
         prediction: Float[Tensor, "batch 3 height width"],
         target: Float[Tensor, "batch 3 height width"],
-        mask: Float[Tensor, "batch 1 height width"] | None = None,
+        mask: Float[Tensor, "#batch 1 height width"] | None = None,
     ) -> Float[Tensor, ""]:
         """The loss of sRGB pictures in [0, 1]; pixels with mask 0 have no influence on it."""
         mask = torch.ones_like(target[:, :1]) if mask is None else mask

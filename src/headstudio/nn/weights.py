@@ -32,7 +32,7 @@ _URL = "https://download.pytorch.org/models/"
 _CHUNK_BYTES = 1 << 20
 
 
-def load_extractor(kind: ExtractorKind, path: Path | str | None = None, download: bool = False) -> Extractor:
+def load_extractor(kind: ExtractorKind | str, path: Path | str | None = None, download: bool = False) -> Extractor:
     """A frozen feature network with its weights.
 
     Args:
