@@ -69,7 +69,7 @@ def perceptual(
     return torch.stack([judge(prediction, truth, mask[:, None].float()) for mask in masks.unbind(1)], dim=1)
 
 
-def _masked_mean(error: Tensor, masks: Tensor) -> Float[Tensor, "batch regions"]:
+def _masked_mean(error: Float[Tensor, "batch 3 height width"], masks: Tensor) -> Float[Tensor, "batch regions"]:
     # Excluded pixels may hold anything, also NaN: they are cut out, not multiplied by zero.
-    kept = torch.where(masks[:, :, None], error[:, None], 0.0)
-    return kept.sum((2, 3, 4)) / (masks.sum((2, 3)) * error.shape[1])
+    kept = torch.where(masks, error.mean(1, keepdim=True), 0.0)
+    return kept.sum((2, 3)) / masks.sum((2, 3))
