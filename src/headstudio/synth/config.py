@@ -42,7 +42,7 @@ class SynthConfig:
     crf: int = 18
     """Compression of the H.264 stream; 18 is visually lossless, 30 is a messenger's."""
     rotation_deg: int = 0
-    """Clockwise rotation that the file asks the player for: 0, 90, 180 or 270. The stored picture is turned against it."""
+    """Clockwise rotation that the file asks players for: 0, 90, 180 or 270; the stored picture is turned against it."""
     audio: bool = True
     """Add a voice-like sound that follows the jaw."""
 

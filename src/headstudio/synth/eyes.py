@@ -41,7 +41,7 @@ def _eyeball(canvas: Canvas, looks: Looks, eye: Tensor) -> Layer:
 
 
 def _sclera(ray: Tensor, angle: Tensor, seed: int) -> Tensor:
-    white = torch.tensor([0.88, 0.86, 0.84]) * (1.0 + 0.02 * smooth_noise(ray, 0.004, seed + 19))[:, None]
+    white = torch.tensor([0.82, 0.8, 0.785]) * (1.0 + 0.02 * smooth_noise(ray, 0.004, seed + 19))[:, None]
     ridge = 1.0 - fractal_noise(ray, 0.0035, seed + 20, 2).abs()
     veins = blend_between(ridge, 0.88, 1.0) * blend_between(angle, 0.65, 1.3)
     pink = blend_between(angle, 0.8, 1.5)

@@ -63,7 +63,19 @@ class FrameRenderer:
         config = self.stage.config
         scale = config.supersampling
         camera = self.stage.lens.camera.resized(config.width_px * scale, config.height_px * scale)
-        return rasterise(points[None], self._puppet.triangles, camera)
+        return rasterise(points[None], self._facing(points), camera)
+
+    def _facing(self, points: Tensor) -> Tensor:
+        """The triangles, with those of the skin that are seen from inside collapsed to nothing.
+
+        A mouth's cavity is wider than the mouth and touches the cheeks from within when they move.
+        """
+        skin = self._puppet.triangles[: self._puppet.one_sided]
+        a, b, c = (points[skin[:, corner].long()] for corner in range(3))
+        outside = (torch.linalg.cross(b - a, c - a) * a).sum(-1) < 0.0
+        triangles = self._puppet.triangles.clone()
+        triangles[: len(skin)] *= outside[:, None].int()
+        return triangles
 
     def _lit(self, fragments: Fragments, points: Tensor, normals: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """Linear colour, premultiplied, and coverage."""

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -17,8 +17,8 @@ POINTS = 7
 """Points along a ribbon."""
 
 _THICKNESS_M = {"short": 0.009, "medium": 0.013}
-_LENGTH_M = {"short": 0.032, "medium": 0.1}
-_WIDTH_M = 0.0011
+_LENGTH_M = {"short": 0.032, "medium": 0.075}
+_WIDTH_M = 0.0014
 
 
 def grow(
@@ -38,17 +38,18 @@ def grow(
 
 def _scalp_field(head: HeadModel, neutral_m: Tensor, anatomy: Anatomy, seed: int) -> Tensor:
     field = diffuse(head.region("scalp").float()[:, None], head.triangles, 3)[:, 0]
-    return (field + 0.06 * smooth_noise(neutral_m, 0.012, seed + 41)).clamp(0.0, 1.0)
+    # The noise moves the hairline and leaves the rest of the skin bare.
+    return (field + 0.3 * field * (1.0 - field) * smooth_noise(neutral_m, 0.012, seed + 41)).clamp(0.0, 1.0)
 
 
 def _shell(head: HeadModel, neutral_m: Tensor, field: Tensor, thickness_m: float, seed: int) -> RigidMesh:
     normals = diffuse(vertex_normals(neutral_m[None], head.triangles)[0], head.triangles, 4)
     normals = normalize(normals, dim=-1)
-    volume = 1.0 + 0.25 * smooth_noise(neutral_m, 0.03, seed + 42)
+    volume = 1.0 + 0.12 * smooth_noise(neutral_m, 0.03, seed + 42)
     # Below the hairline the shell dives under the skin, so its border is where it meets the face, not a mesh edge.
-    lift = thickness_m * volume * blend_between(field, 0.25, 0.9) - 0.003 * blend_between(field, 0.5, 0.15)
+    lift = thickness_m * volume * blend_between(field, 0.25, 1.0) - 0.003 * blend_between(field, 0.5, 0.15)
     points = neutral_m + normals * lift[:, None]
-    uv = torch.stack([torch.full_like(field, 0.25), torch.full_like(field, 0.3)], dim=-1)
+    uv = torch.stack([torch.full_like(field, 0.1), torch.full_like(field, 0.1)], dim=-1)
     return RigidMesh(points, head.triangles.int(), normals, uv)
 
 
@@ -81,7 +82,9 @@ def _roots(
 ) -> tuple[Tensor, Tensor]:
     corners = shell.points_m[triangles]
     area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=-1)
-    density = (area * blend_between(field[triangles].mean(-1), 0.3, 0.6)).double().numpy()
+    # Low in the neck hair is short, and ribbons would hang from nothing.
+    grown = blend_between(field[triangles].mean(-1), 0.25, 0.5) * blend_between(corners[..., 1].mean(-1), -0.07, -0.03)
+    density = (area * grown).double().numpy()
     chosen = torch.from_numpy(generator.choice(len(density), strands, p=density / density.sum()))
     weights = torch.from_numpy(generator.dirichlet((1.0, 1.0, 1.0), strands)).float()[..., None]
     roots = (corners[chosen] * weights).sum(1)
@@ -100,14 +103,14 @@ def _paths(
     seed: int,
 ) -> tuple[Tensor, Tensor]:
     """Walk along the shell in the direction in which the hair is combed."""
-    tree = cKDTree(shell.points_m.numpy())
+    tree = KDTree(shell.points_m.numpy())
     crown = torch.tensor([0.012, anatomy.crown_y_m, float(shell.points_m[:, 2].amin()) * 0.45])
     here, up, held = roots - 0.001 * normals, normals, torch.ones(len(roots))
     points, ups = [here], [up]
     for step in range(1, POINTS):
         direction = _combed(here, up, crown, style, seed)
         # Past the hairline nothing holds a strand: it hangs.
-        direction = torch.lerp(torch.tensor([0.0, -1.0, 0.0]).expand_as(direction), direction, held[:, None])
+        direction = torch.lerp(_hanging(here), direction, held[:, None])
         here = here + direction * (lengths / (POINTS - 1))[:, None]
         nearest = torch.from_numpy(tree.query(here.numpy())[1])
         held = torch.minimum(held, blend_between(field[nearest], 0.1, 0.4))
@@ -135,6 +138,12 @@ def _combed(here: Tensor, up: Tensor, crown: Tensor, style: str, seed: int) -> T
     back = torch.tensor([0.0, 0.25, -0.9])
     wanted = (1.0 - front) * (away + fall) + front * (0.9 * side + back + 0.4 * fall) + 0.22 * clump
     return normalize(wanted - up * (wanted * up).sum(-1, keepdim=True), dim=-1)
+
+
+def _hanging(here: Tensor) -> Tensor:
+    """Down and a little towards the neck."""
+    inwards = torch.tensor([0.0, 0.0, -0.06]) - here * torch.tensor([1.0, 0.0, 1.0])
+    return normalize(torch.tensor([0.0, -1.0, 0.0]) + 0.25 * normalize(inwards, dim=-1), dim=-1)
 
 
 def _as_ribbons(paths: Float[Tensor, "strands points 3"], ups: Tensor, shade: Tensor) -> RigidMesh:

@@ -13,7 +13,7 @@ from headstudio.heads.base import HeadModel
 from headstudio.synth.fields import Anatomy, edges
 
 _SPACING_RAD, _WIDTH_RAD, _FAN = 0.045, 0.013, 1.18
-"""Angle between neighbouring hairs and half angle of a hair's root, seen from the eyeball's centre; spread of the tips."""
+"""Angle between neighbouring hairs, half angle of a root (both from the eyeball's centre), spread of the tips."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headstudio.heads.arkit import ARKIT_NAMES
-from headstudio.synth.curves import bump, drift, through
+from headstudio.synth.curves import bump, drift, ease, through
 from headstudio.synth.speech import Shape, expand, speak
 
 NEUTRAL_SHARE, TURN_SHARE, FACES_SHARE, SPEECH_SHARE, HELD_OUT_SHARE = 0.07, 0.3, 0.52, 0.79, 0.8
@@ -32,8 +32,10 @@ FACES: tuple[Shape, ...] = (
     {"jawRight": 0.5, "mouthRight": 0.35, "mouthDimple*": 0.3},
 )
 
-GAZE_FULL_RAD = 0.6
-"""Eyeball rotation taken to be ARKit's eyeLook weight 1 when a gaze direction is turned into weights."""
+SHORTEST_FACE_S = 0.35
+
+GAZE_FULL_RAD = (0.3, 0.45)
+"""Vertical and horizontal eyeball rotation taken to be ARKit's eyeLook weight 1; as `HeadData.gaze_full_rad`."""
 
 
 @dataclass(frozen=True)
@@ -110,15 +112,17 @@ def _turns(times: Tensor, duration_s: float, generator: np.random.Generator) -> 
 
 
 def _started(times: Tensor, duration_s: float) -> Tensor:
-    from headstudio.synth.curves import ease
-
     return ease(times / (NEUTRAL_SHARE * duration_s + 0.2) - 0.6)[:, None]
 
 
 def _faces(times: Tensor, duration_s: float, generator: np.random.Generator) -> dict[str, Tensor]:
     start, end = TURN_SHARE * duration_s, FACES_SHARE * duration_s
-    slot = (end - start) / len(FACES)
-    order = generator.permutation(len(FACES))
+    # A face that is gone within a few frames teaches nothing: short clips show fewer.
+    shown = int(np.clip((end - start) / SHORTEST_FACE_S, 2, len(FACES)))
+    slot = (end - start) / shown
+    # The first two come back in the held-out part, so they are always shown.
+    chosen = np.concatenate([[0, 1], 2 + generator.permutation(len(FACES) - 2)])[:shown]
+    order = generator.permutation(chosen)
     acts = [(start + slot * place, slot, FACES[which]) for place, which in enumerate(order)]
     acts += [((HELD_OUT_SHARE + 0.14) * duration_s, 0.05 * duration_s, _half(FACES[0]))]
     acts += [((HELD_OUT_SHARE + 0.03) * duration_s, 0.05 * duration_s, _half(FACES[1]))]
@@ -137,9 +141,10 @@ def _half(shape: Shape) -> Shape:
 def _speech(
     times: Tensor, duration_s: float, generator: np.random.Generator
 ) -> tuple[dict[str, Tensor], tuple[float, ...]]:
-    spans = ((FACES_SHARE + 0.01, SPEECH_SHARE), (HELD_OUT_SHARE, 0.995))
-    parts = [speak(times, a * duration_s, b * duration_s, generator) for a, b in spans]
-    return _sum(*(curves for curves, _ in parts)), sum((closures for _, closures in parts), ())
+    learned = speak(times, (FACES_SHARE + 0.01) * duration_s, SPEECH_SHARE * duration_s, generator)
+    # What is held out says nothing that was not said before.
+    asked = speak(times, HELD_OUT_SHARE * duration_s, 0.995 * duration_s, generator, learned.sounds)
+    return _sum(learned.curves, asked.curves), learned.closures_s + asked.closures_s
 
 
 def _blinks(
@@ -167,7 +172,8 @@ def _idle(times: Tensor, generator: np.random.Generator) -> dict[str, Tensor]:
     return {
         "browInnerUp": 0.06 * (1 + slow[:, 0]),
         "mouthPressLeft": 0.04 * (1 + slow[:, 1]),
-        "mouthSmileRight": 0.03 * (1 + slow[:, 2]),
+        "mouthSmileLeft": 0.04 * (1 + slow[:, 2]),
+        "mouthSmileRight": 0.045 * (1 + slow[:, 2]),
     }
 
 
@@ -177,14 +183,14 @@ def _gaze(times: Tensor, duration_s: float, turn: Tensor, generator: np.random.G
     now = NEUTRAL_SHARE * duration_s + 0.4
     while now < duration_s:
         away = generator.random() < 0.55
-        there = (generator.uniform(-0.22, 0.22), generator.uniform(-0.3, 0.3)) if away else (0.0, 0.0)
+        there = (generator.uniform(-0.12, 0.12), generator.uniform(-0.25, 0.25)) if away else (0.0, 0.0)
         keys += [now, now + 0.05]
         values += [here, there]
         here = there
         now += generator.uniform(0.4, 1.4)
     wander = through(times, torch.tensor(keys, dtype=torch.float64), torch.tensor(values, dtype=torch.float64))
-    down = (wander[:, 0] - 0.8 * turn[:, 0]) / GAZE_FULL_RAD
-    left = (wander[:, 1] - 0.8 * turn[:, 1]) / GAZE_FULL_RAD
+    down = (wander[:, 0] - 0.8 * turn[:, 0]) / GAZE_FULL_RAD[0]
+    left = (wander[:, 1] - 0.8 * turn[:, 1]) / GAZE_FULL_RAD[1]
     # The person's left is outward for the left eye and inward for the right one.
     return {
         "eyeLookDownLeft": _positive(down), "eyeLookDownRight": _positive(down),

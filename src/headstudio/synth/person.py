@@ -8,14 +8,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headstudio.heads.base import HeadModel
-from headstudio.synth.fields import diffuse
+from headstudio.synth.fields import blend_between
 from headstudio.synth.noise import smooth_noise
+
+_SCALE_M, _FREE_M = 0.045, (0.002, 0.02)
+"""Size of the displacement's features; distances from eyes and mouth at which it begins and is whole."""
 
 HAIR_STYLES = ("short", "medium", "bald")
 
 _HAIR = (
-    (0.09, 0.07, 0.06),
-    (0.2, 0.13, 0.09),
+    (0.14, 0.11, 0.095),
+    (0.24, 0.165, 0.12),
     (0.33, 0.22, 0.13),
     (0.55, 0.42, 0.26),
     (0.42, 0.2, 0.1),
@@ -97,18 +100,22 @@ def displacement(head: HeadModel, seed: int, deviation_mm: float) -> Float[Tenso
     Eyes, lids, mouth and teeth must keep fitting each other and stay where they are.
     """
     points = head.template_m
-    noise = torch.stack([smooth_noise(points, 0.03, 977 * seed + axis) for axis in range(3)], dim=-1)
+    noise = torch.stack([smooth_noise(points, _SCALE_M, 977 * seed + axis) for axis in range(3)], dim=-1)
     skin = _free_skin(head)
-    basis = head.identity_basis_m.flatten(1).T
-    moved = (noise * skin).flatten()
-    solution = torch.linalg.lstsq(basis, moved[:, None]).solution
-    beyond = (moved - (basis @ solution)[:, 0]).unflatten(0, (-1, 3)) * skin
-    return beyond * (deviation_mm / 1000.0 / noise.std())
+    basis = head.identity_basis_m.flatten(1).T.double()
+    moved = (noise * skin).flatten().double()
+    known = basis @ torch.linalg.solve(basis.T @ basis, basis.T @ moved)
+    beyond = (moved - known).unflatten(0, (-1, 3)) * skin
+    unit = beyond / beyond[skin[:, 0] > 0.0].std()
+    # Linear algebra differs in its last bits from run to run; a seed must not.
+    return (unit * 1e5).round().float() * (deviation_mm * 1e-8)
 
 
 def _free_skin(head: HeadModel) -> Float[Tensor, "vertices 1"]:
-    fixed = head.region("eyeballs", "eyelids", "eyelashes", "mouth_cavity", "teeth", "tongue", "lips").float()[:, None]
-    return (1.0 - 1.6 * diffuse(fixed, head.triangles, 6)).clamp(0.0, 1.0) * (1.0 - fixed)
+    fixed = head.region("eyeballs", "eyelids", "eyelashes", "mouth_cavity", "teeth", "tongue", "lips")
+    exact = "donot_use_mm_for_euclid_dist"
+    distance_m = torch.cdist(head.template_m, head.template_m[fixed], compute_mode=exact).amin(dim=1)
+    return blend_between(distance_m, *_FREE_M)[:, None]
 
 
 def _looks(generator: np.random.Generator) -> Looks:

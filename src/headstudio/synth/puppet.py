@@ -30,6 +30,8 @@ class Puppet:
 
     triangles: Int[Tensor, "triangles 3"]
     """By vertex."""
+    one_sided: int
+    """So many of the first triangles are skin, seen from outside only; the others are hair and cloth."""
     corners: Int[Tensor, "triangles 3"]
     """The same triangles by attribute point."""
     point_vertex: Int[Tensor, " points"]
@@ -47,6 +49,7 @@ class Puppet:
         extras = self._extra_triangles()
         self._head_triangles = head.triangles
         self.triangles = _stacked(head.triangles[bare], extras, head.vertices)
+        self.one_sided = int(bare.sum())
         self.corners = _stacked(index.reshape(-1, 3)[bare], extras, len(split))
         extra_count = sum(count for _, count in extras)
         self.point_vertex = torch.cat([split[:, 0], torch.arange(extra_count) + head.vertices])
@@ -98,11 +101,10 @@ class Puppet:
         points, normals = self.posed(self._stage.neutral_m, lambda values: values)
         sky = ambient(points, normals, self.triangles)
         head = self._stage.head
-        inner = head.region("mouth_cavity", "teeth", "tongue").nonzero()[:, 0]
-        balls = head.region("eyeballs").nonzero()[:, 0]
         # The mouth opens and the eyes turn after this was measured on the neutral face.
-        sky[inner] = sky[inner].clamp_min(0.3)
-        sky[balls] = sky[balls].clamp_min(0.6)
+        for region, least in (("mouth_cavity", 0.1), ("tongue", 0.22), ("teeth", 0.4), ("eyeballs", 0.6)):
+            inside = head.region(region).nonzero()[:, 0]
+            sky[inside] = sky[inside].clamp_min(least)
         return 0.1 + 0.9 * sky
 
 

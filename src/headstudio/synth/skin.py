@@ -9,8 +9,8 @@ from headstudio.synth.noise import fractal_noise, smooth_noise
 from headstudio.synth.person import Looks
 
 PALE, DARK = torch.tensor([0.93, 0.775, 0.69]), torch.tensor([0.36, 0.23, 0.165])
-BLOOD = torch.tensor([0.0, 0.16, 0.14])
-"""What blood takes from the skin's colour channels."""
+BLOOD = torch.tensor([0.0, 0.22, 0.21])
+"""Part that blood takes of the skin's colour channels."""
 
 
 def paint_skin(canvas: Canvas, looks: Looks) -> tuple[Float[Tensor, "texels 3"], Float[Tensor, "texels 2"]]:
@@ -18,16 +18,17 @@ def paint_skin(canvas: Canvas, looks: Looks) -> tuple[Float[Tensor, "texels 3"],
     points, seed = canvas.points_m, canvas.seed
     broad = fractal_noise(points, 0.05, seed + 1, 3)
     fine = fractal_noise(points, 0.004, seed + 2, 3, 0.7)
-    pigment = looks.melanin + 0.025 * broad + 0.5 * looks.freckles * _freckles(canvas)
+    pigment = looks.melanin + 0.018 * broad + 0.5 * looks.freckles * _freckles(canvas)
     colour = _pigmented(pigment) * (1.0 + 0.018 * fine[:, None])
-    colour = colour - BLOOD * (looks.blood * _blood(canvas) + 0.06 * fractal_noise(points, 0.014, seed + 3, 3))[:, None]
-    colour = _shadowed(colour, 0.3 * _under_eyes(canvas), torch.tensor([0.55, 0.38, 0.4]))
+    blood = looks.blood * _blood(canvas) + 0.035 * fractal_noise(points, 0.014, seed + 3, 3)
+    colour = colour * (1.0 - BLOOD * blood[:, None])
+    colour = _shadowed(colour, 0.16 * _under_eyes(canvas), torch.tensor([0.55, 0.38, 0.4]))
     colour = _stubbled(colour, canvas, looks)
     colour, lips = _lips(colour, canvas, looks)
     colour = _lash_line(colour, canvas)
     colour = _brows(colour, canvas, looks)
     colour = _scalp(colour, canvas, looks)
-    strength = 0.34 + 0.08 * fine + 0.14 * _oily(canvas) + 0.3 * lips
+    strength = 0.42 + 0.16 * fine + 0.2 * _oily(canvas) + 0.3 * lips
     sharpness = 0.34 + 0.12 * _oily(canvas) + 0.22 * lips
     return colour, torch.stack([strength, sharpness], dim=-1)
 
@@ -108,15 +109,18 @@ def _lips(colour: Tensor, canvas: Canvas, looks: Looks) -> tuple[Tensor, Tensor]
     amount = blend_between(canvas.regions["lips"] + 0.05 * smooth_noise(points, 0.003, canvas.seed + 12), 0.3, 0.7)
     red = torch.tensor(looks.lip_rgb) * (0.75 + 0.25 * _pigmented(torch.tensor([looks.melanin])) / PALE)
     painted = red * (1.0 + 0.045 * creases[:, None])
-    return torch.lerp(colour, painted, 0.8 * amount[:, None]), amount
+    return torch.lerp(colour, painted, 0.7 * amount[:, None]), amount
 
 
 def _lash_line(colour: Tensor, canvas: Canvas) -> Tensor:
     a, points = canvas.anatomy, canvas.points_m
     for eye in a.eye_centre_m:
         height = (points - eye).norm(dim=-1) - a.eye_radius_m
-        upper = 0.55 + 0.45 * blend_between(points[:, 1] - eye[1], -0.002, 0.003)
-        front = blend_between(points[:, 2] - eye[2], 0.0, 0.004) * canvas.regions["skin"]
+        upper = 0.3 + 0.7 * blend_between(points[:, 1] - eye[1], -0.002, 0.003)
+        # At the corners the lids meet and the line would run out over the skin.
+        front = (
+            blend_between(points[:, 2] - eye[2], 0.45 * a.eye_radius_m, 0.7 * a.eye_radius_m) * canvas.regions["skin"]
+        )
         line = blend_between(height, 0.0026, 0.0014) * front * upper
         colour = torch.lerp(colour, torch.tensor([0.13, 0.08, 0.07]), 0.85 * line[:, None])
     return colour
@@ -138,9 +142,9 @@ def _brows(colour: Tensor, canvas: Canvas, looks: Looks) -> Tensor:
         # Hairs lean outwards: noise stretched along that lean reads as strokes.
         lean = 0.75 - 0.6 * along
         stroke = torch.stack(
-            [(along * 0.68 - lean * across) / 0.011, across / 0.07, torch.full_like(along, side)], dim=-1
+            [(along * 0.68 - lean * across) / 0.0065, across / 0.05, torch.full_like(along, side)], dim=-1
         )
-        hairs = blend_between(smooth_noise(stroke, 1.0, canvas.seed + 13), -1.2, 0.8)
+        hairs = blend_between(smooth_noise(stroke, 1.0, canvas.seed + 13), -1.6, 1.0)
         front = (points[:, 2] > eye[2]) * canvas.regions["skin"]
         colour = torch.lerp(colour, hair, (0.85 * body * (0.45 + 0.55 * hairs) * front)[:, None])
     return colour
@@ -151,8 +155,8 @@ def _scalp(colour: Tensor, canvas: Canvas, looks: Looks) -> Tensor:
         shade = 0.25 * looks.stubble
     else:
         shade = 0.85
-    rough = 0.18 * smooth_noise(canvas.points_m * torch.tensor([1.0, 0.3, 0.6]), 0.0022, canvas.seed + 17)
+    rough = 0.18 * smooth_noise(canvas.points_m * torch.tensor([1.0, 0.3, 0.6]), 0.0013, canvas.seed + 17)
     scalp = canvas.regions["scalp"]
     # Roughness moves the hairline and vanishes away from it.
-    amount = shade * blend_between(scalp + 2.0 * rough * scalp * (1.0 - scalp), 0.3, 0.7) * canvas.regions["skin"]
+    amount = shade * blend_between(scalp + 3.0 * rough * scalp * (1.0 - scalp), 0.1, 0.6) * canvas.regions["skin"]
     return torch.lerp(colour, torch.tensor(looks.hair_rgb), amount[:, None])

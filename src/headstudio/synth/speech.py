@@ -4,7 +4,8 @@ The shapes are visemes in ARKit's vocabulary; amplitudes are what one sees in re
 about half of what the same muscles can do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -38,39 +39,72 @@ CONSONANTS: tuple[Shape, ...] = (
     {"jawOpen": 0.18, "tongueOut": 0.3, "mouthLowerDown*": 0.12},  # th, l
     {"jawOpen": 0.1, "mouthFunnel": 0.4, "mouthPucker": 0.2},  # sh, w
 )
-PLOSIVE_SHARE = 0.35
-"""Part of the syllables that begin with a full closure of the lips."""
+PLOSIVE_SHARE, PAUSE_SHARE = 0.35, 0.12
+"""Part of the syllables that begin with a full closure of the lips, and that a pause follows."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Some seconds of babble."""
+
+    curves: Mapping[str, Float[Tensor, " frames"]]
+    """ARKit weights by name."""
+    closures_s: tuple[float, ...]
+    """Times of the full lip closures."""
+    sounds: tuple[tuple[Shape, Shape], ...]
+    """Consonant and vowel of every syllable."""
 
 
 def speak(
-    times_s: Float[Tensor, " frames"], start_s: float, end_s: float, generator: np.random.Generator
-) -> tuple[dict[str, Float[Tensor, " frames"]], tuple[float, ...]]:
+    times_s: Float[Tensor, " frames"],
+    start_s: float,
+    end_s: float,
+    generator: np.random.Generator,
+    repertoire: Sequence[tuple[Shape, Shape]] = (),
+) -> Utterance:
     """Babble between two times.
 
-    Returns:
-        ARKit curves by name, and the times of the full lip closures.
+    Args:
+        times_s: where to evaluate.
+        start_s: before it the mouth rests.
+        end_s: about where the last syllable ends; there is at least one, a plosive.
+        generator: source of the choices.
+        repertoire: syllables to draw from; if empty, all combinations.
     """
-    keys, shapes, closures = [start_s], [{}], []
-    now = start_s + 0.15
-    while now < end_s - 0.45:
+    now = start_s + min(0.15, 0.1 * (end_s - start_s))
+    keys: list[float] = [start_s]
+    shapes: list[Shape] = [{}]
+    closures, sounds = [], []
+    while not sounds or now < end_s - 0.3:
         period = 1.0 / generator.uniform(3.0, 5.0)
-        plosive = not closures or generator.random() < PLOSIVE_SHARE
-        loudness = generator.uniform(0.7, 1.25)
-        consonant = PLOSIVE if plosive else CONSONANTS[generator.integers(len(CONSONANTS))]
-        # A closure lasts about 70 ms, so that a camera at 12.5 frames a second still meets it.
-        hold = 0.08 if plosive else 0.03
+        consonant, vowel = _syllable(generator, repertoire, first=not sounds)
+        # A closure lasts about 80 ms, so that a camera at 12.5 frames a second still meets it.
+        hold = 0.08 if consonant is PLOSIVE else 0.03
         keys += [now, now + hold, now + hold + 0.55 * (period - hold)]
-        shapes += [consonant, consonant, _scaled(VOWELS[generator.integers(len(VOWELS))], loudness)]
-        if plosive:
+        shapes += [consonant, consonant, _scaled(vowel, generator.uniform(0.7, 1.25))]
+        if consonant is PLOSIVE:
             closures.append(now + hold / 2)
+        sounds.append((consonant, vowel))
         now += period
-        if generator.random() < 0.12:
+        if generator.random() < PAUSE_SHARE:
             keys.append(now)
             shapes.append({})
             now += generator.uniform(0.2, 0.45)
     keys.append(max(now, keys[-1] + 0.1) + 0.15)
     shapes.append({})
-    return _curves(times_s, keys, shapes), tuple(closures)
+    return Utterance(_curves(times_s, keys, shapes), tuple(closures), tuple(sounds))
+
+
+def _syllable(
+    generator: np.random.Generator, repertoire: Sequence[tuple[Shape, Shape]], first: bool
+) -> tuple[Shape, Shape]:
+    if repertoire:
+        plosives = [sound for sound in repertoire if sound[0] is PLOSIVE]
+        known = plosives if first else repertoire
+        return known[generator.integers(len(known))]
+    plosive = first or generator.random() < PLOSIVE_SHARE
+    consonant = PLOSIVE if plosive else CONSONANTS[generator.integers(len(CONSONANTS))]
+    return consonant, VOWELS[generator.integers(len(VOWELS))]
 
 
 def expand(shape: Shape) -> dict[str, float]:

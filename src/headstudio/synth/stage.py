@@ -1,6 +1,5 @@
 """Everything of one recording before it is rendered: who, what, where, in which light."""
 
-import importlib.metadata
 from dataclasses import dataclass
 
 import roma
@@ -8,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headstudio.errors import HeadstudioError
 from headstudio.geometry.rigid import from_rotation
+from headstudio.heads import load_head
 from headstudio.heads.base import JOINTS, Articulation, HeadModel
 from headstudio.synth.config import SynthConfig
 from headstudio.synth.fields import Anatomy, measure
@@ -90,14 +89,6 @@ class Stage:
         """Points that are rigid with the shoulders, in the skull's frame."""
         pivot = _neck_joint(self.head, self.neutral_m)
         return (points_m - pivot) @ roma.rotvec_to_rotmat(self.articulation.neck_rad[frame]) + pivot
-
-
-def load_head(name: str) -> HeadModel:
-    """Load a registered head model."""
-    for entry in importlib.metadata.entry_points(group="headstudio.heads"):
-        if entry.name == name:
-            return entry.load()()
-    raise HeadstudioError(f"no head model is called {name}", next_step="run `headstudio doctor` to see which there are")
 
 
 def _neck_joint(head: HeadModel, neutral_m: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -67,10 +68,11 @@ class Truth:
         content = storage.read_json(where, SCHEMA, VERSION)
         tensors = storage.read_tensors(where.with_name("truth.safetensors"), set(_TENSORS))
         try:
-            plain = {name: content[name] for name in ("head", "width_px", "height_px", "distortion")}
+            fields: dict[str, Any] = {name: content[name] for name in ("head", "width_px", "height_px", "distortion")}
         except KeyError as error:
             raise HeadstudioError(f"the truth lacks {error}", where=where, next_step="make the actor again") from None
-        return cls(**plain, **{name: tensors[name] for name in _TENSORS})
+        fields.update({name: tensors[name] for name in _TENSORS})
+        return cls(**fields)
 
 
 _TENSORS = tuple(name for name, kind in Truth.__annotations__.items() if kind not in (str, int, float))

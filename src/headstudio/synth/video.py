@@ -46,6 +46,7 @@ def write_video(
 ) -> None:
     """Encode upright pictures; `voice` is mono sound at `voice.RATE_HZ`."""
     import av
+    import av.error
 
     try:
         with av.open(str(path), "w", format="mp4") as container:
@@ -57,7 +58,7 @@ def write_video(
             container.mux(picture.encode(None))
             if sound is not None and voice is not None:
                 _encode_sound(container, sound, voice)
-    except (av.FFmpegError, OSError) as error:
+    except (av.error.FFmpegError, OSError) as error:
         raise HeadstudioError(
             f"the video cannot be written: {error}", where=path, next_step="free some space or choose another place"
         ) from error
