@@ -12,7 +12,7 @@ from torch import Tensor
 from headstudio.heads.arkit import ARKIT_NAMES, JAW_OPEN
 from headstudio.heads.base import LandmarkEmbedding
 
-_DAMPING = 0.05
+_DAMPING = 0.02
 """Ridge weight relative to the mean square of the landmarks' motion: keeps coefficients within their prior."""
 
 

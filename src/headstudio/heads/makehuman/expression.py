@@ -18,6 +18,11 @@ def build(cut: HeadCut, base_vertices: int) -> tuple[np.ndarray, np.ndarray]:
         files.target(f"faceunits01/targets/faceunits/{name}.target", base_vertices)[cut.kept] for name in ARKIT_NAMES
     ]
     basis = np.stack(units)
+    for unit, name in enumerate(ARKIT_NAMES):
+        if name.startswith("eye"):
+            # The pack's eyeBlink and eyeLookUp also carry the inner lids of the other eye along.
+            side = 1 if name.endswith("Left") else -1
+            basis[unit, cut.vertices_dm[:, 0] * side < 0] = 0
     sides = ("eye_left", "eye_right")
     angles = np.zeros((len(GAZE_DIRECTIONS), len(sides)))
     for row, direction in enumerate(GAZE_DIRECTIONS):

@@ -139,6 +139,7 @@ def fingerprint() -> str:
     for path in sorted([*folder.glob("mpfb2/targets/*/*"), *folder.glob("faceunits01/targets/*/*")]):
         digest.update(f"{path.name} {path.stat().st_size}".encode())
     digest.update((folder / "mpfb2/3dobjs/base.obj").read_bytes())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    for path in [*sorted(here.glob("*.py")), here.parent / "skeleton.py"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

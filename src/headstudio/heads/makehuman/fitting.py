@@ -7,7 +7,7 @@ All of it is linear in the skin's displacement, so that it can be baked into the
 import numpy as np
 from scipy.spatial import KDTree
 
-from headstudio.heads.makehuman.parts import HeadCut
+from headstudio.heads.makehuman.parts import HeadCut, sockets
 
 _LID_DEPTH_DM = 0.035
 """Skin this close to the eyeball's surface is lid that lies on it."""
@@ -67,7 +67,7 @@ def _follow_lids(columns: np.ndarray, cut: HeadCut, middle_dm: np.ndarray, eye: 
     radius = np.linalg.norm(arms, axis=1).mean()
     away = middle_dm - centre
     distance = np.linalg.norm(away, axis=1)
-    lids = cut.parts["skin"] & (distance < radius + _LID_DEPTH_DM)
+    lids = cut.parts["skin"] & ~sockets(cut) & (distance < radius + _LID_DEPTH_DM)
     normal = away[lids] / distance[lids, None]
     equations = np.concatenate([normal, np.ones((lids.sum(), 1))], axis=1)
     known = (columns[:, lids] * normal).sum(-1)

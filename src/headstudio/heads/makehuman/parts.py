@@ -119,17 +119,17 @@ def regions(cut: HeadCut, mesh: files.BaseMesh) -> dict[str, np.ndarray]:
     """(vertices,) masks by region name, from the painted masks, the bones and the nose's own morph targets."""
     painted = {name: _painted(cut, name) for name in ("face", "lips", "ears", "eyelids", "inside-mouth")}
     skin = cut.parts["skin"]
-    sockets = _sockets(cut)
+    behind_lids = sockets(cut)
     mouth_cavity = skin & painted["inside-mouth"]
     ears = skin & painted["ears"]
     front = skin & (painted["face"] | painted["lips"] | painted["eyelids"])
-    face = front & ~(mouth_cavity & ~painted["lips"]) & ~ears & ~sockets
-    rest = skin & ~face & ~ears & ~mouth_cavity & ~sockets
+    face = front & ~(mouth_cavity & ~painted["lips"]) & ~ears & ~behind_lids
+    rest = skin & ~face & ~ears & ~mouth_cavity & ~behind_lids
     # What is left below the ear lobes is neck, throat and shoulders; above them it is under the hair.
     low = cut.vertices_dm[:, 1] < cut.vertices_dm[ears, 1].min()
     return {
         "face": face,
-        "eyelids": skin & (painted["eyelids"] | sockets),
+        "eyelids": skin & (painted["eyelids"] | behind_lids),
         "eyeballs": cut.parts["eye_left"] | cut.parts["eye_right"],
         "eyelashes": cut.parts["lashes"],
         "nose": face & _nose(cut, len(mesh.vertices_dm)),
@@ -141,6 +141,18 @@ def regions(cut: HeadCut, mesh: files.BaseMesh) -> dict[str, np.ndarray]:
         "scalp": rest & ~low,
         "neck": rest & low,
     }
+
+
+def sockets(cut: HeadCut) -> np.ndarray:
+    """(vertices,) the inner sides of the lids: small skin charts of their own behind the eye openings."""
+    centres = [cut.vertices_dm[cut.parts[side]].mean(0) for side in ("eye_left", "eye_right")]
+    inner = np.zeros(len(cut.kept), dtype=bool)
+    for number in np.unique(cut.chart):
+        vertices = np.unique(cut.triangles[cut.chart == number])
+        distance = min(np.linalg.norm(cut.vertices_dm[vertices] - centre, axis=1).max() for centre in centres)
+        if cut.parts["skin"][vertices].all() and distance < 0.4:
+            inner[vertices] = True
+    return inner
 
 
 def _compact(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -190,18 +202,6 @@ def _painted(cut: HeadCut, name: str) -> np.ndarray:
     chosen[cut.uv_vertex[mask[row, column] > 0.5]] = True
     # The masks are painted by hand; a face that is the same on both sides needs regions that are.
     return chosen | chosen[cut.mirror]
-
-
-def _sockets(cut: HeadCut) -> np.ndarray:
-    """The inner sides of the lids: small skin charts of their own behind the eye openings."""
-    centres = [cut.vertices_dm[cut.parts[side]].mean(0) for side in ("eye_left", "eye_right")]
-    inner = np.zeros(len(cut.kept), dtype=bool)
-    for number in np.unique(cut.chart):
-        vertices = np.unique(cut.triangles[cut.chart == number])
-        distance = min(np.linalg.norm(cut.vertices_dm[vertices] - centre, axis=1).max() for centre in centres)
-        if cut.parts["skin"][vertices].all() and distance < 0.4:
-            inner[vertices] = True
-    return inner
 
 
 def _nose(cut: HeadCut, vertices: int) -> np.ndarray:
