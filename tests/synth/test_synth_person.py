@@ -33,7 +33,8 @@ def test_displacement_is_smooth(head):
     corners = moved[head.triangles]
     points = head.template_m[head.triangles]
     stretch = (corners[:, 0] - corners[:, 1]).norm(dim=-1) / (points[:, 0] - points[:, 1]).norm(dim=-1).clamp_min(1e-5)
-    assert stretch.quantile(0.99) < 0.35
+    # Unit noise over 45 mm at 1.5 mm stretches a few hundredths typically; 1 would be a fold.
+    assert stretch.median() < 0.12 and stretch.quantile(0.99) < 0.45
 
 
 def test_measures_of_the_template(head):

@@ -23,7 +23,7 @@ class SynthConfig:
     """Height of the upright picture; even."""
     focal_mm: float = 50.0
     """Focal length for a 36 mm wide picture along the longer side; 35 is a wide and 85 a long portrait lens."""
-    head_share: float = 0.46
+    head_share: float = 0.54
     """Part of the picture's height that the head takes up from chin to crown."""
     distortion: float = 0.0
     """Radial distortion k1 (Brown-Conrady) at unit normalised radius; negative is barrel."""
@@ -55,7 +55,6 @@ class SynthConfig:
             fps=12.5,
             width_px=256,
             height_px=256,
-            head_share=0.55,
             texture_px=1024,
             strands=3000,
         )

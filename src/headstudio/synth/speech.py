@@ -101,10 +101,10 @@ def _syllable(
     if repertoire:
         plosives = [sound for sound in repertoire if sound[0] is PLOSIVE]
         known = plosives if first else repertoire
-        return known[generator.integers(len(known))]
+        return known[int(generator.integers(len(known)))]
     plosive = first or generator.random() < PLOSIVE_SHARE
-    consonant = PLOSIVE if plosive else CONSONANTS[generator.integers(len(CONSONANTS))]
-    return consonant, VOWELS[generator.integers(len(VOWELS))]
+    consonant = PLOSIVE if plosive else CONSONANTS[int(generator.integers(len(CONSONANTS)))]
+    return consonant, VOWELS[int(generator.integers(len(VOWELS)))]
 
 
 def expand(shape: Shape) -> dict[str, float]:
