@@ -11,7 +11,7 @@ _THUMBNAIL_PX = (64, 36)
 _BINS = 8
 _NEIGHBOURS = 12
 _CUT_CHANGE = 0.06
-"""Mean grey change (of 1) a cut exceeds; walking, hands and camera sway stay below 0.03 a frame on the real clips."""
+"""Mean grey change (of 1) a cut exceeds; walking, hands and camera sway stay below 0.04 a frame on the real clips."""
 _CUT_OVER_NEIGHBOURS = 5.0
 _SCENE_HISTOGRAM = 0.25
 """Histogram distance above which it is another scene rather than the same one with a piece missing."""

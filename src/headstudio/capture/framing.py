@@ -69,4 +69,5 @@ def valid_mask(crop: Crop, width_px: int, height_px: int, size_px: int) -> Bool[
 def to_stored(landmarks_px: Float[np.ndarray, "frames 478 3"], crop: Crop, size_px: int) -> np.ndarray:
     """Landmarks of the source picture in pixels of the stored frame; z keeps the scale of x and y."""
     scale = size_px / crop.side_px
-    return (landmarks_px - np.array([crop.left_px, crop.top_px, 0.0])) * scale
+    corner = np.array([crop.left_px, crop.top_px, 0.0], landmarks_px.dtype)  # a long clip's table stays float32
+    return (landmarks_px - corner) * scale

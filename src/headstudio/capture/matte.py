@@ -75,7 +75,7 @@ def without_crumbs(mask: Float[np.ndarray, "height width"]) -> Float[np.ndarray,
     areas = facts[:, cv2.CC_STAT_AREA]
     keep = areas >= _CRUMB_AREA * mask.size
     keep[0], keep[1 + int(np.argmax(areas[1:]))] = True, True
-    return mask * np.take(keep, parts)
+    return mask * keep[np.asarray(parts, np.intp)]
 
 
 def guided_filter(
