@@ -1,1 +1,1 @@
-""""""
+"""The synthetic actor: a seed becomes a person, a performance and a film, with the truth beside it."""

@@ -11,6 +11,7 @@ from headstudio.render.colour import srgb_to_linear
 from headstudio.render.normals import vertex_normals
 from headstudio.synth.occlusion import ambient
 from headstudio.synth.stage import Stage
+from headstudio.synth.torso import AROUND
 
 SWATCH_ROWS = 8
 """The head's texture is followed by a strip of plain materials, one row for so many of the head's."""
@@ -93,8 +94,7 @@ class Puppet:
             uv.append(_swatch(len(stage.hair.points_m), HAIR_COLUMN))
             tint.append(_hair_tint(stage.hair.uv, stage.person.looks.hair_rgb))
         uv.append(_swatch(len(stage.shirt.points_m), SHIRT_COLUMN))
-        shirt = srgb_to_linear(torch.tensor(stage.person.looks.shirt_rgb))
-        tint.append(shirt.expand(len(stage.shirt.points_m), 3))
+        tint.append(_shirt_tint(stage.shirt.uv, stage.person.looks.shirt_rgb))
         return torch.cat(uv), torch.cat(tint)
 
     def _open_sky(self) -> Tensor:
@@ -128,3 +128,9 @@ def _swatch(points: int, column: float) -> Tensor:
 def _hair_tint(uv: Tensor, hair_rgb: tuple[float, float, float]) -> Tensor:
     # Roots lie in the shade of what covers them; tips are bleached a little.
     return srgb_to_linear(torch.tensor(hair_rgb)) * (0.55 + 0.9 * uv[:, :1]) * (0.75 + 0.45 * uv[:, 1:])
+
+
+def _shirt_tint(uv: Tensor, shirt_rgb: tuple[float, float, float]) -> Tensor:
+    # The collar is ribbed: every other column of the loft is a furrow.
+    furrow = 0.5 - 0.5 * torch.cos(uv[:, :1] * AROUND * torch.pi)
+    return srgb_to_linear(torch.tensor(shirt_rgb)) * (1.0 - 0.22 * furrow * (uv[:, 1:] < 0.3))

@@ -15,7 +15,7 @@ class RigidMesh:
     triangles: Int[Tensor, "triangles 3"]
     normals: Float[Tensor, "points 3"]
     uv: Float[Tensor, "points 2"]
-    """Place in the swatch of its material, in [0, 1]."""
+    """Hair: shade of the strand and way from root to tip; cloth: way around and way down. In [0, 1]."""
 
     @classmethod
     def joined(cls, *meshes: "RigidMesh") -> "RigidMesh":

@@ -12,7 +12,9 @@ from headstudio.render.normals import vertex_normals
 from headstudio.synth.noise import smooth_noise
 from headstudio.synth.rigid import RigidMesh
 
-_AROUND = 72
+AROUND = 72
+"""Columns of the loft, an even number."""
+
 _COLLAR_M, _SLICE_M, _LOOSE_M = 0.05, 0.008, 0.004
 """Height of the collar above the end of the neck's skin, thickness of the slice measured there, air under the shirt."""
 
@@ -35,7 +37,7 @@ _RINGS = (
 def dress(head: HeadModel, neutral_m: Float[Tensor, "vertices 3"], seed: int) -> RigidMesh:
     """The shirt, in the head frame with the neck at rest."""
     centre, collar_y, profile = _neck(head, neutral_m)
-    angle = torch.arange(_AROUND + 1) * (2 * math.pi / _AROUND)
+    angle = torch.arange(AROUND + 1) * (2 * math.pi / AROUND)
     collar = profile(collar_y)
     rings, uvs = [], []
     for row, (down, wider, deeper, back) in enumerate(_RINGS):
@@ -49,10 +51,10 @@ def dress(head: HeadModel, neutral_m: Float[Tensor, "vertices 3"], seed: int) ->
         rings.append(torch.stack([x, y, z], dim=-1))
         uvs.append(torch.stack([angle / (2 * math.pi), torch.full_like(angle, row / (len(_RINGS) - 1))], dim=-1))
     points = _folded(torch.stack(rings), seed)
-    triangles = _grid(len(_RINGS), _AROUND + 1)
+    triangles = _grid(len(_RINGS), AROUND + 1)
     normals = vertex_normals(points[None], triangles)[0]
     # The first and the last column lie on one another; a shared normal hides the seam.
-    normals = normals.reshape(len(_RINGS), _AROUND + 1, 3)
+    normals = normals.reshape(len(_RINGS), AROUND + 1, 3)
     normals[:, 0] = normals[:, -1] = torch.nn.functional.normalize(normals[:, 0] + normals[:, -1], dim=-1)
     return RigidMesh(points, triangles, normals.reshape(-1, 3), torch.cat(uvs))
 
