@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -17,6 +17,7 @@ LANDMARKS = 478
 _SILENCED = {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
+@runtime_checkable
 class Detector(Protocol):
     """What the pipeline asks of a face detector; tests put their own in its place."""
 

@@ -2,7 +2,7 @@
 
 import importlib
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from headstudio.errors import HeadstudioError
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """Anything that says something about each pixel of a picture."""
 
@@ -87,6 +88,7 @@ class NetworkMatte:
         self._network.close()
 
 
+@runtime_checkable
 class _Runner(Protocol):
     input_shape: list[Any]
 

@@ -1,6 +1,6 @@
 """Who is scored: the avatar, the weaker avatars it names, and what anybody could have shown without training."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,7 @@ from headstudio.records.motion import Motion
 from headstudio.training.contract import AvatarModel, Source
 
 
+@runtime_checkable
 class Competitor(Protocol):
     """Shows held-out frames over the common background."""
 

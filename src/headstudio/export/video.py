@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -54,7 +55,7 @@ def to_picture(rgb: Float[Tensor, "3 height width"]) -> UInt8[np.ndarray, "heigh
     return (rgb.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def _stream(file, picture: np.ndarray, crf: int):  # noqa: ANN001, ANN202
+def _stream(file: Any, picture: np.ndarray, crf: int) -> Any:
     stream = file.add_stream("libx264", rate=30, options={"crf": str(crf), "preset": "medium"})
     stream.height, stream.width = picture.shape[:2]
     stream.pix_fmt = "yuv420p"

@@ -1,1 +1,1 @@
-"""Four toys that prove the contract: a package that headstudio does not know of."""
+"""Toys that prove the contract: a package that headstudio does not know of."""
