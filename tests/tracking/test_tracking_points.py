@@ -95,3 +95,11 @@ def test_identity_derivatives_are_slopes(head: HeadModel) -> None:
         step[coefficient] = 1.0
         slope = model.positions(state, step) - model.positions(state, torch.zeros(head.identities))
         torch.testing.assert_close(derivatives[..., coefficient], slope, atol=1e-6, rtol=0)
+
+
+def test_twins_mirror_each_other(head: HeadModel) -> None:
+    names = head.data.expression_names
+    pairs = [(names[left], names[right]) for left, right in landmark_model(head).twins]
+    assert ("eyeBlinkLeft", "eyeBlinkRight") in pairs and ("mouthSmileLeft", "mouthSmileRight") in pairs
+    assert not any(name.startswith(("jawLeft", "mouthLeft", "eyeLook")) for pair in pairs for name in pair)
+    assert all(left.replace("Left", "Right") == right for left, right in pairs)

@@ -21,12 +21,15 @@ class SolveConfig:
     """Weight of iris landmarks (FaceVerse's tracker: 2)."""
     contour: float = 0.15
     """Weight of the face oval, which the detector lets slide along the silhouette as the head turns."""
-    identity_prior: float = 1.0
-    """Weight of the identity coefficients' standard normal prior."""
-    sparsity: float = 0.6
+    identity_prior: float = 8.0
+    """Weight of the identity coefficients' standard normal prior; above 1 because the detector repeats the same error
+    in every key frame."""
+    sparsity: float = 2.5
     """L1 weight of one fully activated expression unit; keeps what identity can explain out of the expression."""
-    expression_prior: float = 1.0
+    expression_prior: float = 0.1
     """Weight of the squared expression coefficients."""
+    symmetry: float = 5.0
+    """Weight of the squared difference between a left unit and its right twin."""
     gaze_prior_rad: float = 0.35
     """Standard deviation of an eye's rotation from straight ahead."""
     vergence_rad: float = 0.05

@@ -16,7 +16,9 @@ from headstudio.render.mesh import vertex_normals
 from headstudio.render.rasterise import interpolate, rasterise
 from headstudio.tracking.observations import IRISES, LEFT_LIDS, LIPS, OVAL, RIGHT_LIDS
 
-_OPACITY = 0.45
+_OPACITY = 0.5
+_LAMP = (-0.62, -0.46, -0.63)
+"""Direction to a lamp beside the camera: light from the front would hide the relief."""
 _SKIN = (0.55, 0.75, 1.0)
 _DETECTED, _FITTED = (255, 60, 60), (60, 255, 60)
 _DRAWN = LIPS + RIGHT_LIDS + LEFT_LIDS + IRISES + OVAL
@@ -88,8 +90,8 @@ def _shaded(head: HeadModel, camera_m: Tensor, camera) -> tuple[Tensor, Tensor]:
     triangles = head.data.triangles
     fragments = rasterise(camera_m, triangles, camera)
     normals = interpolate(fragments, vertex_normals(camera_m, triangles), triangles)
-    towards = -normals[0, 2:]
-    return 0.25 + 0.75 * towards.clamp(0, 1), fragments.mask[0]
+    lit = torch.einsum("chw,c->hw", normals[0], torch.tensor(_LAMP))[None]
+    return 0.1 + 0.9 * lit.clamp(0, 1), fragments.mask[0]
 
 
 def _dots(picture: Tensor, detected_px: Tensor, fitted_px: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from headstudio.heads.base import JOINTS, Articulation, HeadModel
 
 _JAW, _LEFT, _RIGHT = JOINTS.index("jaw"), JOINTS.index("eye_left"), JOINTS.index("eye_right")
+_SIDEWAYS, _GLANCE = ("jaw", "mouth"), "eyeLook"
 _PITCH_YAW = 2
 """An eye turns about x and y of the head frame; it has no roll of its own."""
 
@@ -89,6 +90,8 @@ class PointModel:
     expression_m: Float[Tensor, "expressions points 3"]
     joints: tuple[_Joint, ...]
     """Left eye, right eye, and the jaw where it is a joint."""
+    twins: tuple[tuple[int, int], ...] = ()
+    """Expression units that mirror each other, left and right."""
 
     @property
     def points(self) -> int:
@@ -119,7 +122,8 @@ class PointModel:
             _Joint(j.dims, j.points, baked(j.mean_m, j.identity_m), j.identity_m[:0], j.expression_m)
             for j in self.joints
         )
-        return PointModel(baked(self.mean_m, self.identity_m), self.identity_m[:0], self.expression_m, joints)
+        mean = baked(self.mean_m, self.identity_m)
+        return PointModel(mean, self.identity_m[:0], self.expression_m, joints, self.twins)
 
     def positions(
         self, state: FrameState, identity: Float[Tensor, " identities"] | None = None
@@ -181,14 +185,27 @@ def embed(
     tables = (template[None], head.identity_basis_m, head.expression_basis_m)
     mean, identity, expression = (_weighted(table, corners, barycentric) for table in tables)
     joints = [_LEFT, _RIGHT] + ([_JAW] if head.data.jaw_open_rad else [])
-    return PointModel(
-        mean[0], identity, expression, tuple(_joint(head, j, corners, barycentric, template) for j in joints)
-    )
+    rotating = tuple(_joint(head, joint, corners, barycentric, template) for joint in joints)
+    return PointModel(mean[0], identity, expression, rotating, _twins(head.data.expression_names))
 
 
 def landmark_model(head: HeadModel, offsets_m: Float[Tensor, "vertices 3"] | None = None) -> PointModel:
     """The detector's landmarks."""
     return embed(head, head.landmark_vertices, head.landmark_barycentric, offsets_m)
+
+
+def _twins(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """Pairs of unit names that differ by Left and Right (or _L and _R) alone.
+
+    Sideways units are the two ends of one movement, and glances are opposite in the two eyes: neither has a twin.
+    """
+    pairs = []
+    for index, name in enumerate(names):
+        for left, right in (("Left", "Right"), ("_L", "_R")):
+            stem = name.removesuffix(left)
+            if stem != name and stem not in _SIDEWAYS and not stem.startswith(_GLANCE) and stem + right in names:
+                pairs.append((index, names.index(stem + right)))
+    return tuple(pairs)
 
 
 def _weighted(table: Tensor, corners: Tensor, weights: Tensor) -> Tensor:

@@ -182,15 +182,18 @@ def huber(distance: Float[Tensor, "*shape"], bend: float) -> tuple[Float[Tensor,
 
 
 def prior_term(model: PointModel, config: SolveConfig, bounds: Bounds) -> Term:
-    """Priors of expression (L1 where it cannot be negative, and squared), gaze, vergence and jaw."""
+    """Priors of expression (L1 where it cannot be negative, squared, left against right), gaze, vergence and jaw."""
     expressions = len(model.expression_m)
     jaw = model.unknowns - 6 - expressions - 4
     hessian = torch.zeros(model.unknowns, model.unknowns)
     hessian[6 : 6 + expressions, 6 : 6 + expressions] = torch.eye(expressions) * config.expression_prior
+    for left, right in model.twins:
+        pair = torch.tensor([6 + left, 6 + right])
+        hessian[pair[:, None], pair] += config.symmetry * torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
     gaze = slice(6 + expressions, 10 + expressions)
-    single, pair = config.gaze_prior_rad**-2, config.vergence_rad**-2
+    single, both = config.gaze_prior_rad**-2, config.vergence_rad**-2
     eye = torch.eye(2)
-    hessian[gaze, gaze] = single * torch.eye(4) + pair * torch.kron(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), eye)
+    hessian[gaze, gaze] = single * torch.eye(4) + both * torch.kron(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), eye)
     hessian[10 + expressions :, 10 + expressions :] = torch.eye(jaw) * config.jaw_prior_rad**-2
     linear = torch.zeros(model.unknowns)
     linear[6 : 6 + expressions] = config.sparsity if bounds.lower >= 0 else 0.0
