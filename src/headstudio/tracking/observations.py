@@ -104,7 +104,7 @@ def landmark_term(model: PointModel, observed: Observations) -> Term:
         cost, weight = weigh(own, residual)
         if projected.jacobian is None:
             return Quadratic(residual.new_zeros(()), residual.new_zeros(()), cost)
-        return normal_equations(projected.jacobian, weight, residual, cost)
+        return _normal_equations(projected.jacobian, weight, residual, cost)
 
     return term
 
@@ -116,7 +116,7 @@ def weigh(own: Observations, residual_px: Tensor) -> tuple[Float[Tensor, " frame
     return (cost * share).sum(1), bend * share / own.noise_px[:, None] ** 2
 
 
-def normal_equations(jacobian: Tensor, weight: Tensor, residual: Tensor, cost: Tensor) -> Quadratic:
+def _normal_equations(jacobian: Tensor, weight: Tensor, residual: Tensor, cost: Tensor) -> Quadratic:
     rows = jacobian.flatten(1, 2)
     weighted = (jacobian * weight[..., None, None]).flatten(1, 2)
     descent = (weighted.transpose(1, 2) @ residual.flatten(1)[..., None])[..., 0]
