@@ -1,0 +1,83 @@
+"""Make avatars of the real training clips at draft, drive them by the other clips, and tabulate the held-out scores.
+
+    python benchmarks/real_clips.py ../shared/data/videos --output out/real_clips
+
+Every stage of every clip is kept when it is done, so the command goes on where it stopped. `table.md` holds what the
+docs quote; pictures of the filmed people stay in the output folder.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from headstudio.records.evaluation import Evaluation
+
+TRAINING = ("whgov_address_720p25_20s", "model_man_1080x1920p25_20s")
+DRIVING = ("model_hands_1080x1920p30_20s", "webcam_400x300p25_30s")
+REGIONS = ("face", "mouth", "eyes")
+METRICS = ("L1", "PSNR", "SSIM")
+
+
+def headstudio(*arguments: object) -> None:
+    """One command of the program, as a user would give it."""
+    subprocess.run([sys.executable, "-m", "headstudio", *map(str, arguments)], check=True)
+
+
+def make(videos: Path, output: Path, preset: str) -> None:
+    """All avatars and all cross-identity drives that are not there yet."""
+    for name in TRAINING:
+        folder = output / name
+        headstudio("make", videos / f"{name}.mp4", "-o", folder, "--preset", preset)
+        for driver in (*TRAINING, *DRIVING):
+            driven = folder / f"driven_by_{driver}.mp4"
+            if driver != name and not driven.exists():
+                headstudio(
+                    "drive", folder / "avatar", "--with", videos / f"{driver}.mp4", "-o", driven, "--side-by-side"
+                )
+
+
+def rows(name: str, evaluation: Evaluation) -> list[str]:
+    """The table's lines of one clip: every competitor in every region, with the avatar's verdict against it."""
+    marks = {"better": " +", "worse": " -", "tie": " ="}
+    competitors = list(dict.fromkeys(row.name for row in evaluation.rows))
+    lines = []
+    for region in REGIONS:
+        for competitor in competitors:
+            cells = []
+            for metric in METRICS:
+                found = evaluation.row(competitor, region, metric)
+                verdict = evaluation.verdict(evaluation.avatar, competitor, region, metric)
+                number = "" if found is None else f"{found.value:.{2 if metric == 'PSNR' else 4}f}"
+                cells.append(number + marks.get(verdict or "", ""))
+            lines.append(f"| {name} | {region} | {competitor} | {' | '.join(cells)} |")
+    return lines
+
+
+def seconds(folder: Path) -> str:
+    """How long each stage took."""
+    stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))["stages"]
+    return ", ".join(f"{stage} {entry['seconds']:.0f} s" for stage, entry in stages.items())
+
+
+def main() -> None:
+    """Make, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("out/real_clips"))
+    parser.add_argument("--preset", default="draft")
+    options = parser.parse_args()
+    make(options.videos, options.output, options.preset)
+    lines = [f"| clip | region | row | {' | '.join(METRICS)} |", "|---|---|---|" + "---|" * len(METRICS)]
+    for name in TRAINING:
+        folder = options.output / name
+        lines += rows(name, Evaluation.load(folder / "evaluation" / "evaluation.json"))
+    lines += ["", *(f"* {name}: {seconds(options.output / name)}" for name in TRAINING)]
+    text = "\n".join(lines) + "\n"
+    (options.output / "table.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
