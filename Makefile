@@ -6,8 +6,9 @@ BIN = $(VENV)/bin
 
 .PHONY: test lint demo clean
 
+# Two processes with one thread each: small tensors gain nothing from more, and the suite is made of small tensors.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/ready-to-develop
 	$(BIN)/ruff check .

@@ -49,7 +49,7 @@ def test_offsets_move_points_and_pivots(head: HeadModel) -> None:
     offsets = 0.003 * torch.randn(head.vertices, 3, generator=torch.Generator().manual_seed(2))
     model = landmark_model(head, offsets)
     state = random_state(model)
-    posed = head(torch.zeros(3, head.identities), articulation(state), offsets)
+    posed = head(torch.zeros(3, head.identities), articulation(state), offsets[None])
     torch.testing.assert_close(
         model.personal(torch.zeros(head.identities)).positions(state), head.landmark_points(posed), atol=1e-6, rtol=0
     )

@@ -26,7 +26,7 @@ def face_mask(landmarks_px: Float[np.ndarray, "478 3"], size_px: int) -> UInt8[n
 
 
 def picture_measures(
-    image_rgb: UInt8[np.ndarray, "size size 3"], landmarks_px: Float[np.ndarray, "478 3"]
+    image_rgb: UInt8[np.ndarray, "height width 3"], landmarks_px: Float[np.ndarray, "478 3"]
 ) -> dict[str, float]:
     """Sharpness and exposure of the face in a stored frame; NaN where there is no face.
 

@@ -18,7 +18,7 @@ _C1, _C2 = 0.01**2, 0.03**2  # K1 = 0.01, K2 = 0.03 (Wang et al. 2004) for a pea
 def ssim(
     prediction: Float[Tensor, "batch channels height width"],
     target: Float[Tensor, "batch channels height width"],
-    mask: Float[Tensor, "batch 1 height width"] | None = None,
+    mask: Float[Tensor, "#batch 1 height width"] | None = None,
 ) -> Float[Tensor, " batch"]:
     """Mean structural similarity of each picture, 1 for identical ones.
 
@@ -35,7 +35,7 @@ def ssim(
 def ms_ssim(
     prediction: Float[Tensor, "batch channels height width"],
     target: Float[Tensor, "batch channels height width"],
-    mask: Float[Tensor, "batch 1 height width"] | None = None,
+    mask: Float[Tensor, "#batch 1 height width"] | None = None,
 ) -> Float[Tensor, " batch"]:
     """Multi-scale structural similarity of each picture, 1 for identical ones. Arguments and scales as below."""
     return structural_scores(prediction, target, _given(mask, target))[1][:, 0]
