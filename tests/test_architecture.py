@@ -32,7 +32,7 @@ BASE = {"errors", "progress", "cache"}
 """Single modules that everybody may use."""
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 LONGEST_FILE, LONG_FILE, LONGEST_FUNCTION = 500, 300, 80
-UNPICKLER = Path("heads/flame.py")
+UNPICKLER = Path("heads/flame/files.py")
 """The one file that may read a pickle: FLAME's own, admitting arrays only."""
 
 
@@ -248,7 +248,7 @@ PLANTED = {
         ("nn/a.py", "try:\n    f()\nexcept:\n    pass"),
     ],
     pickles: [
-        ("heads/flame.py", "pickle.load(file)"),
+        ("heads/flame/files.py", "pickle.load(file)"),
         ("nn/a.py", "torch.load(path)"),
         ("nn/a.py", "torch.load(path, weights_only=False)"),
         ("nn/a.py", "class Reader(pickle.Unpickler):\n    pass"),
