@@ -30,6 +30,8 @@ class SolveConfig:
     """Weight of the squared expression coefficients."""
     symmetry: float = 5.0
     """Weight of the squared difference between a left unit and its right twin."""
+    lid_follow: float = 100.0
+    """Weight of the squared difference between lids and the position that the gaze asks of them."""
     gaze_prior_rad: float = 0.35
     """Standard deviation of an eye's rotation from straight ahead."""
     vergence_rad: float = 0.05

@@ -11,11 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headstudio.tracking.config import SolveConfig
 from headstudio.tracking.observations import Observations, weigh
 from headstudio.tracking.points import FrameState, PointModel
 from headstudio.tracking.quadratic import bounded_minimum
-from headstudio.tracking.solver import Bounds, Quadratic, Term, prior_term, see
+from headstudio.tracking.solver import Bounds, Quadratic, Term, see
 
 _STEPS = 40
 _DEPTH = 5
@@ -64,11 +63,10 @@ def solve_person(
     states: FrameState,
     person: Person,
     prior: SharedPrior,
-    config: SolveConfig,
+    frame_prior: Term,
     bounds: Bounds,
 ) -> tuple[Person, FrameState]:
     """Joint Levenberg-Marquardt; the frames are eliminated from the shared unknowns by the Schur complement."""
-    frame_prior = prior_term(model, config, bounds)
     joint = _linearise(model, observed, states, person, prior, frame_prior)
     damping = 1e-2
     for _ in range(_STEPS):

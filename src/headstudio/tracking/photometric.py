@@ -21,8 +21,9 @@ from headstudio.tracking.appearance import Appearance, frame_gain, learn_appeara
 from headstudio.tracking.config import TrackingConfig
 from headstudio.tracking.observations import Observations, landmark_term
 from headstudio.tracking.points import FrameState, PointModel, embed, join
+from headstudio.tracking.priors import prior_term
 from headstudio.tracking.quality import landmark_error_m
-from headstudio.tracking.solver import CHUNK, Bounds, Quadratic, Term, huber, minimise, prior_term, see
+from headstudio.tracking.solver import CHUNK, Bounds, Quadratic, Term, huber, minimise, see
 from headstudio.tracking.surface import SurfacePoints, load_frames, look, sample, skin_points, slopes
 
 
@@ -40,6 +41,8 @@ class Scenery:
     camera: Camera
     """Of all stored frames."""
     observed: Observations
+    prior: Term
+    """Of a frame's unknowns."""
     bounds: Bounds
     config: TrackingConfig
 
@@ -71,7 +74,8 @@ def set_the_scene(
     points = skin_points(head, config.photometric.samples, config.seed)
     skin = embed(head, points.corners, points.barycentric).personal(identity)
     camera = Camera(observed.K_px, size_px, size_px)
-    return Scenery(head, head.neutral(identity[None]), landmarks, points, skin, camera, observed, bounds, config)
+    neutral_m, prior = head.neutral(identity[None]), prior_term(head, config.solve)
+    return Scenery(head, neutral_m, landmarks, points, skin, camera, observed, prior, bounds, config)
 
 
 def refine(
@@ -127,8 +131,7 @@ def _refine_chunk(
     config = scene.config.photometric
     observed = scene.observed.at(frames)
     term, gain = photometric_term(scene, appearance, images, start, frames)
-    prior = prior_term(scene.landmarks, scene.config.solve, scene.bounds)
-    terms = [landmark_term(scene.landmarks, observed), prior, term]
+    terms = [landmark_term(scene.landmarks, observed), scene.prior, term]
     states = minimise(start, terms, scene.bounds, config.iterations, frozen)
     everyone = torch.arange(len(frames))
     before, after = (term(s, everyone, False).cost for s in (start, states))

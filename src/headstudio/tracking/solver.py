@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headstudio.tracking.config import SolveConfig
 from headstudio.tracking.points import FrameState, PointModel, join, skew
 from headstudio.tracking.quadratic import bounded_minimum
 
@@ -90,18 +89,19 @@ def _minimise(
     state: FrameState, frames: Tensor, terms: list[Term], bounds: Bounds, iterations: int, frozen: Tensor | None
 ) -> FrameState:
     damping = state.expression.new_full((len(frames),), 1e-3)
+    done = torch.zeros(len(frames), dtype=torch.bool)
     model = total(terms, state, frames, True)
     for _ in range(iterations):
-        step = _step(model, state, bounds, damping, frozen)
-        candidate = _inside(state.moved(step), bounds)
+        candidate = _inside(state.moved(_step(model, state, bounds, damping, frozen)), bounds)
         trial = total(terms, candidate, frames, True)
-        better = trial.cost < model.cost
+        # A frame that is done stays, so that its result does not depend on the company it is solved in.
+        better = (trial.cost < model.cost) & ~done
         gain = torch.where(better, model.cost - trial.cost, 0.0)
-        small = bool((gain <= _CONVERGED * model.cost.clamp_min(1e-6)).all())
-        state = candidate.where(better, state)
-        model = trial.where(better, model)
+        small = gain <= _CONVERGED * model.cost.clamp_min(1e-6)
+        state, model = candidate.where(better, state), trial.where(better, model)
         damping = torch.where(better, damping * 0.2, damping * 10).clamp(1e-6, 1e6)
-        if small and bool((better | (damping > 1.0)).all()):
+        done |= small & (better | (damping > 1.0))
+        if done.all():
             break
     return state
 
@@ -179,29 +179,3 @@ def huber(distance: Float[Tensor, "*shape"], bend: float) -> tuple[Float[Tensor,
     weight = torch.where(distance <= bend, 1.0, bend / distance.clamp_min(1e-12))
     cost = torch.where(distance <= bend, 0.5 * distance**2, bend * (distance - 0.5 * bend))
     return cost, weight
-
-
-def prior_term(model: PointModel, config: SolveConfig, bounds: Bounds) -> Term:
-    """Priors of expression (L1 where it cannot be negative, squared, left against right), gaze, vergence and jaw."""
-    expressions = len(model.expression_m)
-    jaw = model.unknowns - 6 - expressions - 4
-    hessian = torch.zeros(model.unknowns, model.unknowns)
-    hessian[6 : 6 + expressions, 6 : 6 + expressions] = torch.eye(expressions) * config.expression_prior
-    for left, right in model.twins:
-        pair = torch.tensor([6 + left, 6 + right])
-        hessian[pair[:, None], pair] += config.symmetry * torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
-    gaze = slice(6 + expressions, 10 + expressions)
-    single, both = config.gaze_prior_rad**-2, config.vergence_rad**-2
-    eye = torch.eye(2)
-    hessian[gaze, gaze] = single * torch.eye(4) + both * torch.kron(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), eye)
-    hessian[10 + expressions :, 10 + expressions :] = torch.eye(jaw) * config.jaw_prior_rad**-2
-    linear = torch.zeros(model.unknowns)
-    linear[6 : 6 + expressions] = config.sparsity if bounds.lower >= 0 else 0.0
-
-    def term(state: FrameState, frames: Tensor, derivatives: bool) -> Quadratic:
-        x = torch.nn.functional.pad(state.flat(), (6, 0))
-        pull = x @ hessian.to(x)
-        cost = 0.5 * (x * pull).sum(1) + x @ linear.to(x)
-        return Quadratic(hessian.to(x).expand(len(x), -1, -1), -(pull + linear.to(x)), cost)
-
-    return term

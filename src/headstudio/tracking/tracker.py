@@ -28,9 +28,10 @@ from headstudio.tracking.observations import (
 )  # fmt: skip
 from headstudio.tracking.photometric import refine, set_the_scene, texture_of
 from headstudio.tracking.points import FrameState, PointModel, articulation, join, landmark_model
+from headstudio.tracking.priors import prior_term
 from headstudio.tracking.quality import judge, landmark_error_m
 from headstudio.tracking.smoothing import fill, fill_rotations, smooth, smooth_rotations
-from headstudio.tracking.solver import Bounds, Term, minimise, prior_term
+from headstudio.tracking.solver import Bounds, Term, minimise
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Fit:
 
     def terms(self, config: SolveConfig) -> list[Term]:
         """What the landmark solve minimises."""
-        return [landmark_term(self.model, self.observed), prior_term(self.model, config, self.bounds)]
+        return [landmark_term(self.model, self.observed), prior_term(self.head, config)]
 
 
 class Look(NamedTuple):
@@ -103,8 +104,9 @@ def solve_landmarks(
         everyone = torch.arange(capture.frames)
         features = frame_features(start.rotation, aligned_landmarks(start, observed, scale, everyone))
         keys = choose_key_frames(features, train, config.key_frames)
+        frame_prior = prior_term(head, config.solve)
         unknown = Person(torch.zeros(head.identities), torch.tensor(prior.log_focal))
-        person, _ = solve_person(model, observed.at(keys), start.at(keys), unknown, prior, config.solve, bounds)
+        person, _ = solve_person(model, observed.at(keys), start.at(keys), unknown, prior, frame_prior, bounds)
     observed = observed.with_camera(person.camera(observed.K_px))
     personal = model.personal(person.identity)
     begin, _ = closed_form_pose(personal, observed)

@@ -1,0 +1,77 @@
+"""What is believed of a frame before it is looked at."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headstudio.heads.base import HeadModel
+from headstudio.tracking.config import SolveConfig
+from headstudio.tracking.points import FrameState, articulation, landmark_model
+from headstudio.tracking.solver import Quadratic, Term
+
+_PROBE_RAD = 0.05
+"""A glance small enough that no ARKit weight saturates."""
+
+
+def prior_term(head: HeadModel, config: SolveConfig) -> Term:
+    """What is believed of a frame without looking: expression (L1 where it cannot be negative, squared, left against
+    right), gaze, vergence and jaw, and lids that follow the gaze."""
+    model, follow = landmark_model(head), lids_follow(head, config.lid_follow)
+    expressions = len(model.expression_m)
+    jaw = model.unknowns - 6 - expressions - 4
+    hessian = torch.zeros(model.unknowns, model.unknowns)
+    hessian[6 : 6 + expressions, 6 : 6 + expressions] = torch.eye(expressions) * config.expression_prior
+    for left, right in model.twins:
+        pair = torch.tensor([6 + left, 6 + right])
+        hessian[pair[:, None], pair] += config.symmetry * torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    gaze = slice(6 + expressions, 10 + expressions)
+    single, both = config.gaze_prior_rad**-2, config.vergence_rad**-2
+    eye = torch.eye(2)
+    hessian[gaze, gaze] = single * torch.eye(4) + both * torch.kron(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), eye)
+    hessian[10 + expressions :, 10 + expressions :] = torch.eye(jaw) * config.jaw_prior_rad**-2
+    linear = torch.zeros(model.unknowns)
+    linear[6 : 6 + expressions] = config.sparsity if head.data.expression_range[0] >= 0 else 0.0
+
+    def term(state: FrameState, frames: Tensor, derivatives: bool) -> Quadratic:
+        x = torch.nn.functional.pad(state.flat(), (6, 0))
+        pull = x @ hessian.to(x)
+        cost = 0.5 * (x * pull).sum(1) + x @ linear.to(x)
+        own = Quadratic(hessian.to(x).expand(len(x), -1, -1), -(pull + linear.to(x)), cost)
+        return own.plus(follow(state, frames, derivatives))
+
+    return term
+
+
+def lids_follow(head: HeadModel, weight: float) -> Term:
+    """Lids move with the eyeball: the units that ARKit's eyeLook shapes ask for are tied to the gaze.
+
+    Left free, they would share a blink with eyeBlink, and a signal that went through ARKit would lose their part.
+    """
+    slopes = gaze_slopes(head)
+    tied = slopes.abs().amax((0, 1)) > 0
+    expressions, largest = len(tied), head.data.expression_range[1]
+
+    def term(state: FrameState, frames: Tensor, derivatives: bool) -> Quadratic:
+        glance = state.gaze_rad.flatten(1)
+        table = torch.where((glance >= 0)[..., None], slopes[0].to(glance), -slopes[1].to(glance))
+        asked = torch.einsum("bg,bge->be", glance, table)[:, tied]
+        residual = asked.clamp(max=largest) - state.expression[:, tied]
+        unknowns = 6 + state.flat().shape[1]
+        rows = glance.new_zeros(len(glance), int(tied.sum()), unknowns)
+        rows[:, :, 6 : 6 + expressions] = torch.eye(expressions)[tied].to(rows)
+        rows[:, :, 6 + expressions : 10 + expressions] = -(
+            table[..., tied].transpose(1, 2) * (asked < largest)[..., None]
+        )
+        descent = weight * torch.einsum("bru,br->bu", rows, residual)
+        return Quadratic(weight * rows.transpose(1, 2) @ rows, descent, 0.5 * weight * residual.pow(2).sum(1))
+
+    return term
+
+
+def gaze_slopes(head: HeadModel) -> Float[Tensor, "2 4 expressions"]:
+    """Expression per radian of a glance that ARKit's weights stand for: to either side, by each angle of each eye."""
+    model = landmark_model(head)
+    probes = torch.cat([torch.eye(4), -torch.eye(4)]) * _PROBE_RAD
+    state = model.rest(8)._replace(gaze_rad=probes.unflatten(1, (2, 2)))
+    asked = head.from_arkit(head.to_arkit(articulation(state))).expression
+    return (asked / _PROBE_RAD).unflatten(0, (2, 4))
