@@ -15,7 +15,7 @@ from headstudio.motion.neutral import find_neutral
 from headstudio.motion.ranges import range_warnings
 from headstudio.motion.retarget import RetargetConfig, adapt, head_size_ratio, retarget
 from headstudio.records.avatar import AtRest
-from headstudio.records.channels import ARKIT, HEAD_POSE, HEAD_ROTATION, Channel, Rendering, Scene, View, to_device
+from headstudio.records.channels import HEAD_POSE, HEAD_ROTATION, Channel, Rendering, Scene, View, to_device
 from headstudio.records.motion import Motion
 from headstudio.records.track import HeadIdentity
 from headstudio.training.contract import AvatarModel, Driver
