@@ -39,6 +39,9 @@ def _track(capture: Capture, head: HeadModel) -> Track:
     track = tiny_track(capture, head.name, head.identities, head.expressions)
     arkit = torch.zeros(capture.frames, 52)
     arkit[:, JAW_OPEN] = torch.rand(capture.frames, generator=torch.Generator().manual_seed(5))
+    # The held-out frames span the range, so that a texture which never changes cannot be right in them.
+    held_out = capture.held_out_frames
+    arkit[list(held_out), JAW_OPEN] = torch.linspace(0.1, 0.9, len(held_out))
     state = head.from_arkit(arkit)
     identity = torch.zeros(head.identities)
     return Track(
