@@ -13,7 +13,7 @@ test: lint
 lint: $(VENV)/ready-to-develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 demo: $(VENV)/ready-to-run
 	$(BIN)/headstudio demo -o $(OUT)
