@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from headstudio import storage
 from headstudio.errors import HeadstudioError
-from headstudio.records import storage
 from headstudio.records.capture import Capture
 from headstudio.records.channels import ARKIT, HEAD_POSE, Channel
 from headstudio.records.motion import Motion

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from headstudio import storage
 from headstudio.heads.base import HeadModel
 from headstudio.motion.articulation import vertices_in_camera
-from headstudio.records import storage
 from headstudio.records.capture import Capture
 from headstudio.records.channels import ARKIT
 from headstudio.records.track import Track

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from headstudio import storage
 from headstudio.geometry.rigid import rigid
-from headstudio.records import storage
 from headstudio.records.capture import Annotation, Capture, CaptureView, Crop, Source, Split
 from headstudio.records.track import HeadIdentity, Track, TrackView, neutral_light
 from headstudio.training.contract import Source as TrainingSource

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from headstudio import storage
 from headstudio.heads.base import HeadModel
-from headstudio.records import storage
 from headstudio.records.capture import Annotation, Capture, CaptureView, Crop, Source, Split
 from headstudio.tracking.points import FrameState, landmark_model
 from headstudio.tracking.solver import project

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from headstudio import storage
 from headstudio.capture.config import IngestConfig
 from headstudio.capture.coverage import Finding
 from headstudio.capture.cuts import Cut, find_cuts, longest_shot
@@ -14,7 +15,6 @@ from headstudio.capture.decode import Damage, Video
 from headstudio.capture.follow import box_of
 from headstudio.capture.survey import Survey
 from headstudio.errors import HeadstudioError
-from headstudio.records import storage
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """System errors that mean that nothing more can be written."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from headstudio import storage
 from headstudio.errors import HeadstudioError
-from headstudio.records import storage
 
 SCHEMA, VERSION = "headstudio.preflight", 1
 FILE_NAME = "preflight.json"

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from headstudio import storage
 from headstudio.capture import audio, checks
 from headstudio.capture.config import IngestConfig
 from headstudio.capture.coverage import Finding, preflight
@@ -26,7 +27,6 @@ from headstudio.capture.quality import confidence
 from headstudio.capture.store import Looks, PictureTables, write_pictures
 from headstudio.capture.survey import Survey, survey_clip
 from headstudio.progress import Progress, Silent
-from headstudio.records import storage
 from headstudio.records.capture import Annotation, Capture, CaptureView, Source, Split
 
 VIEW = "main"

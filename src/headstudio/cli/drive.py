@@ -43,8 +43,8 @@ def run(options: Options, display: Display) -> Result:
     """Drive the avatar."""
     from headstudio.cli.sources import chosen_device, load_performance, load_subject
     from headstudio.drivers.drive import carried_over, orbit_view, render_frames
-    from headstudio.export.video import write_video
     from headstudio.training.avatars import load_driver
+    from headstudio.video import write_video
 
     avatar, _, at_rest = load_subject(options.avatar)
     output = options.output or options.avatar.with_name(f"{options.avatar.name}-{options.performance.stem}.mp4")
@@ -58,9 +58,18 @@ def run(options: Options, display: Display) -> Result:
     with display.stage("drive", len(motion)) as advance:
         frames = render_frames(avatar, motion, view, background, options.config.batch_size)
         beside = capture if options.side_by_side else None
-        count = write_video(output, _pictures(frames, beside, size_px, advance), motion.times_s.tolist())
+        pictures = _pictures(frames, beside, size_px, advance)
+        count = write_video(output, pictures, motion.times_s.tolist(), sound=sound_of(capture))
     content = {"video": output, "frames": count, "warnings": warnings}
     return Result("\n".join([*warnings, f"{output}: {count} frames."]), content)
+
+
+def sound_of(capture: "Capture | None") -> Path | None:
+    """The sound that was recorded with a driving video."""
+    from headstudio.capture.audio import FILE_NAME
+
+    where = None if capture is None else capture.path / FILE_NAME
+    return where if where is not None and where.is_file() else None
 
 
 def read_background(text: str, size_px: int) -> Any:
@@ -87,7 +96,7 @@ def read_background(text: str, size_px: int) -> Any:
 def _pictures(frames: Iterator[Any], capture: "Capture | None", size_px: int, advance: Any) -> Iterator[Any]:
     import numpy as np
 
-    from headstudio.export.video import to_picture
+    from headstudio.video import to_picture
 
     for index, rendering in enumerate(frames):
         picture = to_picture(rendering.rgb[0])

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import headstudio
+from headstudio import storage
 from headstudio.cli.console import Display
 from headstudio.errors import HeadstudioError
-from headstudio.records import storage
 
 SCHEMA, VERSION, FILE_NAME = "headstudio.stages", 1, "stages.json"
 

@@ -199,9 +199,9 @@ def score(
     motion: "Motion | None" = None,
 ) -> "Evaluation":
     """Evaluate an avatar and write numbers, tables and report into a folder."""
+    from headstudio import storage
     from headstudio.evaluation.evaluate import evaluate
     from headstudio.evaluation.tables import markdown
-    from headstudio.records import storage
     from headstudio.report.evaluation_report import write_evaluation_report
 
     signal = "tracked" if motion is None else "predicted"

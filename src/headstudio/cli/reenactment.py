@@ -23,7 +23,7 @@ def write_reenactment(avatar_path: Path, source: "Source", folder: Path, device:
     import torch
 
     from headstudio.drivers.drive import DriveConfig, Performance, carried_over, orbit_view, render_frames
-    from headstudio.export.video import write_video
+    from headstudio.video import write_video
 
     avatar, _, at_rest = load_subject(avatar_path)
     avatar.to(chosen_device(device))
@@ -45,7 +45,7 @@ def _triples(source: "Source", frames: Sequence[int], rendered: Any, size_px: in
     import numpy as np
 
     from headstudio.cli.drive import driving_picture
-    from headstudio.export.video import to_picture
+    from headstudio.video import to_picture
 
     for frame, renderings in zip(frames, rendered, strict=True):
         truth = driving_picture(source.capture, frame, size_px)
@@ -76,7 +76,7 @@ class _Strip:
         import numpy as np
         from PIL import Image
 
-        from headstudio.records import storage
+        from headstudio import storage
 
         with storage.replacing_file(path) as building:
             Image.fromarray(np.concatenate(self._columns, axis=1)).save(building)

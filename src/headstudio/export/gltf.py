@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 import headstudio
+from headstudio import storage
 from headstudio.errors import HeadstudioError
 from headstudio.export.glb_buffer import GlbBuffer
 from headstudio.export.seams import split_seams
-from headstudio.records import storage
 from headstudio.records.mesh import MeshAsset, MeshClip, MeshPart
 from headstudio.render.normals import vertex_normals
 

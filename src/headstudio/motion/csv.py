@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from headstudio import storage
 from headstudio.errors import HeadstudioError
 from headstudio.geometry.rigid import relative_orientation
 from headstudio.motion.angles import rotvec_from_yaw_pitch_roll, yaw_pitch_roll
 from headstudio.motion.arkit import NAMES
-from headstudio.records import storage
 from headstudio.records.channels import ARKIT, GAZE, HEAD_POSE, HEAD_ROTATION
 from headstudio.records.motion import Motion
 

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from headstudio import storage
 from headstudio.errors import HeadstudioError
-from headstudio.records import storage
 from headstudio.records.channels import Channel
 
 SCHEMA, VERSION = "headstudio.avatar", 1

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from headstudio import storage
 from headstudio.errors import HeadstudioError
-from headstudio.records import storage
 
 SCHEMA, VERSION = "headstudio.capture", 1
 

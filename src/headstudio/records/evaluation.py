@@ -7,8 +7,8 @@ from pathlib import Path
 from jaxtyping import UInt8
 from torch import Tensor
 
+from headstudio import storage
 from headstudio.errors import HeadstudioError
-from headstudio.records import storage
 
 SCHEMA, VERSION = "headstudio.evaluation", 1
 

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from headstudio import storage
 from headstudio.errors import HeadstudioError
 from headstudio.geometry.camera import Camera
-from headstudio.records import storage
 from headstudio.records.channels import ARKIT, GAZE, HEAD_POSE, JAW, NECK, View, expression_of
 from headstudio.records.motion import Motion
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstudio.records import storage
+from headstudio import storage
 from headstudio.report.markup import Markup, element, joined
 
 _STYLE = """

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from headstudio.records import storage
+from headstudio import storage
 from headstudio.report.markup import Markup, element
 
 _QUALITY = 85

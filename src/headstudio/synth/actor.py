@@ -12,7 +12,7 @@ from headstudio.errors import HeadstudioError
 from headstudio.heads.arkit import JAW_OPEN
 from headstudio.heads.base import HeadModel
 from headstudio.progress import Progress, Silent
-from headstudio.records.storage import replacing_folder
+from headstudio.storage import replacing_folder
 from headstudio.synth.config import SynthConfig
 from headstudio.synth.frames import FrameRenderer
 from headstudio.synth.stage import Stage

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from headstudio import storage
 from headstudio.errors import HeadstudioError
 from headstudio.geometry.rigid import transform
-from headstudio.records import storage
 from headstudio.synth.stage import Stage
 from headstudio.synth.video import quantised
 

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from headstudio.errors import HeadstudioError
 from headstudio.synth.voice import RATE_HZ
-
-CLOCK_HZ = 90_000
-"""Ticks of the stream's clock: the usual frame rates and whole milliseconds are exact in it."""
+from headstudio.video import CLOCK_HZ, picture_stream, video_frame
 
 
 @dataclass(frozen=True)
@@ -84,33 +82,13 @@ def tag_rotation(path: Path, clockwise_deg: int) -> None:
 
 def _picture_stream(container: Any, form: VideoFormat) -> Any:
     turned = form.rotation_deg in (90, 270)
-    stream = container.add_stream("libx264", rate=Fraction(form.fps).limit_denominator(1001))
-    stream.width, stream.height = (form.height_px, form.width_px) if turned else (form.width_px, form.height_px)
-    stream.pix_fmt = "yuv420p"
-    stream.codec_context.time_base = Fraction(1, CLOCK_HZ)
-    stream.time_base = Fraction(1, CLOCK_HZ)
-    # The colour space is written down: players guess it from the height otherwise, and guess wrong.
-    stream.options = {
-        "crf": str(form.crf),
-        "preset": "veryfast",
-        "x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709",
-    }
-    return stream
+    width, height = (form.height_px, form.width_px) if turned else (form.width_px, form.height_px)
+    return picture_stream(container, width, height, form.crf, form.fps, preset="veryfast")
 
 
 def _stored(frame: Tensor, tick: int, rotation_deg: int) -> Any:
-    import av
-    from av.video.reformatter import ColorRange, Colorspace
-
     # Stored against the tag: a picture to be turned clockwise is laid down turned counter-clockwise.
-    stored = torch.rot90(frame, rotation_deg // 90, (0, 1)).contiguous()
-    picture = av.VideoFrame.from_ndarray(stored.numpy(), format="rgb24")
-    picture = picture.reformat(
-        format="yuv420p", src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU709,
-        src_color_range=ColorRange.JPEG, dst_color_range=ColorRange.MPEG,
-    )  # fmt: skip
-    picture.pts, picture.time_base = tick, Fraction(1, CLOCK_HZ)
-    return picture
+    return video_frame(torch.rot90(frame, rotation_deg // 90, (0, 1)).numpy(), tick)
 
 
 def _encode_sound(container: Any, stream: Any, voice: np.ndarray) -> None:

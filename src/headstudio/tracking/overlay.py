@@ -1,6 +1,5 @@
 """What the tracker saw, laid over what it was given: pictures for the eye and a video of the whole clip."""
 
-from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from headstudio.records.track import Track
 from headstudio.render.mesh import vertex_normals
 from headstudio.render.rasterise import interpolate, rasterise
 from headstudio.tracking.observations import IRISES, LEFT_LIDS, LIPS, OVAL, RIGHT_LIDS
+from headstudio.video import write_video
 
 _OPACITY = 0.5
 _LAMP = (-0.62, -0.46, -0.63)
@@ -45,23 +45,10 @@ def overlay_image(
 
 def write_overlay(capture: Capture, track: Track, path: Path) -> None:
     """An mp4 of `overlay_image` over the whole clip, each frame at its own time."""
-    import av
-
     head = load_head(track.identity.head)
-    clock = Fraction(1, 90_000)
-    with av.open(str(path), "w") as container:
-        rate = Fraction(round(1000 * max(capture.frames - 1, 1) / max(_length_s(track), 1e-3)), 1000)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
-        stream.width = stream.height = capture.size_px - capture.size_px % 2
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = clock
-        for frame in range(capture.frames):
-            picture = overlay_image(capture, track, frame, head)[:, : stream.height, : stream.width]
-            image = av.VideoFrame.from_ndarray(picture.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
-            image.pts = round(float(track.times_s[frame] - track.times_s[0]) / clock)
-            image.time_base = clock
-            container.mux(stream.encode(image))
-        container.mux(stream.encode(None))
+    overlays = (overlay_image(capture, track, frame, head) for frame in range(capture.frames))
+    pictures = (overlay.permute(1, 2, 0).contiguous().numpy() for overlay in overlays)
+    write_video(path, pictures, track.times_s.tolist(), crf=20)
 
 
 def contact_sheet(
@@ -74,10 +61,6 @@ def contact_sheet(
     pictures += [blank] * (-len(pictures) % columns)
     rows = [torch.cat(pictures[i : i + columns], dim=2) for i in range(0, len(pictures), columns)]
     return torch.cat(rows, dim=1)
-
-
-def _length_s(track: Track) -> float:
-    return float(track.times_s[-1] - track.times_s[0])
 
 
 def _posed(head: HeadModel, track: Track, frame: int) -> Tensor:

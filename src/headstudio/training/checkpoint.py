@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from headstudio import storage
 from headstudio.errors import HeadstudioError
-from headstudio.records import storage
 
 SCHEMA, VERSION = "headstudio.training", 1
 

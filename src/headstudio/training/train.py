@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headstudio import storage
 from headstudio.errors import HeadstudioError
 from headstudio.progress import Progress
-from headstudio.records import storage
 from headstudio.records.avatar import Avatar
 from headstudio.training import registry
 from headstudio.training.avatars import describe

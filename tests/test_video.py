@@ -1,12 +1,14 @@
 """MP4 files: exact times, even sizes, and nothing half written."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
 import torch
 
 from headstudio.errors import HeadstudioError
-from headstudio.export.video import to_picture, write_video
+from headstudio.video import to_picture, write_video
 
 
 def pictures(count, height=48, width=64):
@@ -61,3 +63,25 @@ def test_a_failure_leaves_the_old_file(tmp_path):
 def test_tensors_become_bytes():
     rgb = torch.tensor([-1.0, 0.0, 0.5, 2.0]).view(1, 2, 2).expand(3, 2, 2)
     assert to_picture(rgb)[..., 0].tolist() == [[0, 0], [128, 255]]
+
+
+def tone(path, seconds):
+    with av.open(str(path), "w", format="ipod") as file:
+        stream = file.add_stream("aac", rate=16_000, layout="mono")
+        samples = np.sin(np.arange(int(16_000 * seconds)) * 0.2).astype(np.float32)
+        for start in range(0, len(samples), 1024):
+            frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1024], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16_000, start, Fraction(1, 16_000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(("sound_s", "wanted_s"), [(3.0, 1.0), (0.5, 0.5)])
+def test_the_sound_lasts_as_long_as_the_pictures(tmp_path, sound_s, wanted_s):
+    tone(tmp_path / "tone.m4a", sound_s)
+    write_video(tmp_path / "a.mp4", pictures(5), [0, 0.25, 0.5, 0.75, 1.0], sound=tmp_path / "tone.m4a")
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+    assert len(samples) / 16_000 == pytest.approx(wanted_s, abs=0.15)
+    assert np.abs(samples[2048:-4096]).max() > 0.5
+    assert len(read(tmp_path / "a.mp4")) == 5
