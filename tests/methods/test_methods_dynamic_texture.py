@@ -1,14 +1,17 @@
 """Paper 1 on a head whose true texture is known."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
+from headstudio.geometry.rigid import rigid
 from headstudio.heads import load_head
 from headstudio.methods.dynamic_texture import DynamicTexture, DynamicTextureConfig
 from headstudio.nn.texture_decoder import TextureDecoderConfig
 from headstudio.records.channels import ARKIT, HEAD_POSE, Scene
+from headstudio.records.track import neutral_light
 from headstudio.render.texture import sample_texture
 from headstudio.training.avatars import load_avatar
 from headstudio.training.batches import BatchStream
@@ -73,6 +76,50 @@ def test_the_static_texture_is_the_mean_truth_where_it_was_seen(source):
     places = (uv[used] * 128).long().clamp(0, 127)
     found = model.static.float()[:, places[:, 1], places[:, 0]] / 255
     assert (found - truth[:, places[:, 1], places[:, 0]]).abs().median() < 0.06
+
+
+def side_light() -> torch.Tensor:
+    """Brighter from the right of the picture and from above."""
+    light = neutral_light(1)[0]
+    light[1], light[3] = -0.5, 0.7
+    return light
+
+
+def test_light_is_taken_off_the_texture_and_put_back(tmp_path, source):
+    lit = painted_source(tmp_path / "lit", load_head("makehuman"), light_sh=side_light())
+    plain, albedo = untrained(source), untrained(lit)
+    baked = untrained(lit, replace(TINY, relight=False))
+    seen = load_head("makehuman").data.regions["face"]
+
+    def error(model):
+        return float((_at_vertices(model.static, seen) - _at_vertices(plain.static, seen)).abs().median())
+
+    assert error(albedo) < 3 and error(baked) > 3 * error(albedo)
+    channels, view = frames_of(lit, [0])
+    own = albedo.eval().render(channels, view, Scene()).rgb
+    given = albedo.render(channels, view, Scene(light_sh=side_light()[None])).rgb
+    assert torch.allclose(own, given, atol=1e-5)
+    flat = albedo.render(channels, view, Scene(light_sh=neutral_light(1))).rgb
+    truth = plain.eval().render(channels, view, Scene()).rgb
+    assert (flat - truth).abs().mean() < 0.3 * (own - truth).abs().mean()
+
+
+def _at_vertices(texture, region):
+    data = load_head("makehuman").data
+    used = data.uv_triangles[region[data.triangles].all(1)].unique()
+    places = (data.uv[used] * texture.shape[1]).long().clamp(0, texture.shape[1] - 1)
+    return texture.float()[:, places[:, 1], places[:, 0]]
+
+
+def test_the_light_stays_when_the_camera_moves(tmp_path, source):
+    model = untrained(source).eval()
+    channels, view = frames_of(source, [0])
+    turn = rigid(torch.tensor([[0.0, 0.0, math.pi / 2]]), torch.zeros(1, 3))
+    scene = Scene(light_sh=side_light()[None])
+    upright = model.render(channels, view, scene).rgb
+    rolled = model.render(channels, replace(view, T_camera_world=turn @ view.T_camera_world), scene).rgb
+    # A camera rolled by a quarter sees the same picture turned by a quarter.
+    assert (torch.rot90(rolled, 1, (2, 3)) - upright).abs().mean() < 0.01
 
 
 def test_an_untrained_painter_changes_nothing(source):

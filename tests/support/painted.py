@@ -1,5 +1,6 @@
 """A capture rendered from a head whose texture is known and changes with the expression."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,14 @@ def true_texture(open_share: float, size_px: int = 128) -> torch.Tensor:
     return (base + torch.tensor([0.35, -0.2, -0.2])[:, None, None] * open_share).clamp(0, 1)
 
 
-def painted_source(path: Path, head: HeadModel, frames: int = 16, size_px: int = 64) -> Source:
-    """The rendered capture and its true track."""
+def painted_source(
+    path: Path, head: HeadModel, frames: int = 16, size_px: int = 64, light_sh: torch.Tensor | None = None
+) -> Source:
+    """The rendered capture and its true track, under the neutral or a given light (9, 3)."""
     capture = tiny_capture(path, frames, size_px)
     track = _track(capture, head)
+    if light_sh is not None:
+        track = replace(track, light_sh=light_sh.expand(frames, 9, 3).clone())
     _render_over(capture, track, head)
     return Source(Capture.load(path), track)
 
@@ -63,7 +68,7 @@ def _render_over(capture: Capture, track: Track, head: HeadModel) -> None:
         view, channels = track.view(torch.tensor([frame])), track.motion().at([frame])
         vertices = vertices_in_camera(head, neutral_m, channels, view)
         texture = true_texture(float(channels[ARKIT][0, JAW_OPEN]))
-        surface = render_surface(vertices, mesh, view.camera, texture[None])
+        surface = render_surface(vertices, mesh, view.camera, texture[None], track.light_sh[frame][None])
         picture = (surface.image * surface.mask)[0].permute(1, 2, 0).clamp(0, 1)
         with storage.replacing_file(capture.frame_path(frame)) as building:
             Image.fromarray((picture.numpy() * 255).round().astype(np.uint8)).save(

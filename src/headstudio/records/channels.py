@@ -108,7 +108,8 @@ class Scene:
     background: Float[Tensor, "batch 3 height width"] | None = None
     """Clean plate, sRGB in [0, 1]; None leaves black behind straight alpha."""
     light_sh: Float[Tensor, "batch 9 3"] | None = None
-    """Spherical-harmonic irradiance in camera axes; None means the light the avatar was captured in."""
+    """Spherical-harmonic irradiance in world axes, linear light; None, and any light on an avatar that does not declare
+    RELIGHT, means the light it was captured in."""
     time_code: Float[Tensor, " batch"] | None = None
     """Seconds on the capture's clock, for methods with a time code (paper 2); None means their neutral."""
 

@@ -61,7 +61,7 @@ class Track:
     views: Mapping[str, TrackView]
     """By the capture's view names, in its order."""
     light_sh: Float[Tensor, "frames 9 3"]
-    """Spherical-harmonic irradiance in camera axes, linear light."""
+    """Spherical-harmonic irradiance in world axes (those of the first view's camera), linear light."""
     confidence: Float[Tensor, " frames"]
     """Trust in [0, 1]."""
     usable: Bool[Tensor, " frames"]

@@ -34,6 +34,25 @@ def shade(
     return _Shade.apply(normals.float().contiguous(), light.contiguous())
 
 
+def turned(
+    light_sh: Float[Tensor, "batch 9 3"], rotation_b_a: Float[Tensor, "#batch 3 3"]
+) -> Float[Tensor, "batch 9 3"]:
+    """The same light for normals in the axes b, given for normals in the axes a.
+
+    Harmonics up to an order map to themselves under rotation (Ramamoorthi and Hanrahan 2001), so coefficients that
+    agree in enough directions agree everywhere.
+    """
+    directions = torch.nn.functional.normalize(_DIRECTIONS.to(light_sh), dim=1)
+    seen = spherical_harmonics(directions @ rotation_b_a.to(light_sh))
+    return torch.linalg.pinv(spherical_harmonics(directions)) @ seen @ light_sh
+
+
+_DIRECTIONS = torch.tensor(
+    [(x, y, z) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0) for z in (-1.0, 0.0, 1.0) if (x, y, z) != (0, 0, 0)]
+)
+"""Towards the faces, edges and corners of a cube."""
+
+
 class _Shade(Function):
     @staticmethod
     def forward(ctx: Any, normals: Tensor, light: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headstudio.geometry.camera import Camera
+from headstudio.render.colour import linear_to_srgb, srgb_to_linear
+from headstudio.render.light import spherical_harmonics
 from headstudio.render.mesh import MeshTopology
 from headstudio.render.normals import vertex_normals
 from headstudio.render.rasterise import rasterise
@@ -48,6 +50,8 @@ class Observation:
     """`K_px` of shape (1, 3, 3)."""
     weight: float = 1.0
     """Sharpness and confidence of the frame."""
+    light_sh: Float[Tensor, "9 3"] | None = None
+    """Light to take off the colours, in camera axes; None leaves it in the texture."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,21 @@ def _sample(
     looked_up = _look_up(torch.cat([observation.image, observation.trust]), places_px, "bilinear")
     weight = observation.weight * cosine.clamp_min(0) ** config.angle_power * visible * looked_up[3]
     size = texels.mask.shape
-    colour = (looked_up[:3] * 255).round().clamp(0, 255).to(torch.uint8)
+    colour = looked_up[:3]
+    if observation.light_sh is not None:
+        colour = _without_light(colour, normals, observation.light_sh)
+    colour = (colour * 255).round().clamp(0, 255).to(torch.uint8)
     return colour.reshape(3, *size), (weight * on_chart).reshape(1, *size)
+
+
+def _without_light(colour: Float[Tensor, "3 texels"], normals: Tensor, light_sh: Tensor) -> Tensor:
+    """Albedo of lit colours, both sRGB: what `render_surface` under this light turns back into them."""
+    irradiance = (spherical_harmonics(normals) @ light_sh).clamp_min(_LEAST_LIGHT)
+    return linear_to_srgb(srgb_to_linear(colour) / irradiance.T)
+
+
+_LEAST_LIGHT = 0.05
+"""Irradiance below which a colour says nothing of the albedo."""
 
 
 def _nearest_depth(observation: Observation, mesh: MeshTopology) -> Tensor:

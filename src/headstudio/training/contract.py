@@ -70,6 +70,7 @@ class Capability(str, enum.Enum):
     ALPHA = "alpha"
     NOVEL_VIEW = "novel_view"
     BACKGROUND = "background"
+    RELIGHT = "relight"
     REALTIME = "realtime"
 
 

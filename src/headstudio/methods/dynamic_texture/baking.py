@@ -28,7 +28,7 @@ class Baked:
     """The constant part of an avatar."""
 
     static: Float[Tensor, "3 size size"]
-    """Static texture, sRGB in [0, 1], filled everywhere."""
+    """Static texture, sRGB in [0, 1], filled everywhere; albedo where the light was taken off."""
     blend: Float[Tensor, "1 size size"]
     """1 where the painted texture shows."""
 
@@ -46,7 +46,7 @@ def bake(
     mesh = topology(head)
     texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, config.texture_px)
     frames = _spread_frames(source, config.texture_frames)
-    observations = (_observe(source, head, neutral_m, frame) for frame in frames)
+    observations = (_observe(source, head, neutral_m, frame, config.relight) for frame in frames)
     unprojected = unproject(observations, mesh, texels, config.unprojection)
     static = pull_push(unprojected.texture, (unprojected.weight * 20).clamp(0, 1))
     margin = {"vertices_m": neutral_m[0], "triangles": mesh.triangles, "margin_m": config.margin_m}
@@ -71,7 +71,7 @@ def _frame_quality(source: Source) -> Tensor:
     return confidence * (sharpness / sharpness.nanmedian().clamp_min(1e-8)).nan_to_num(0).clamp(0, 2)
 
 
-def _observe(source: Source, head: HeadModel, neutral_m: Tensor, frame: int) -> Observation:
+def _observe(source: Source, head: HeadModel, neutral_m: Tensor, frame: int, relight: bool) -> Observation:
     capture, track = source.capture, source.track
     view = track.view(torch.tensor([frame]))
     channels = track.motion().at([frame])
@@ -84,4 +84,5 @@ def _observe(source: Source, head: HeadModel, neutral_m: Tensor, frame: int) -> 
         vertices_camera_m=vertices_in_camera(head, neutral_m, channels, view)[0],
         camera=Camera(view.camera.K_px, view.camera.width_px, view.camera.height_px),
         weight=float(_frame_quality(source)[frame]),
+        light_sh=track.light_sh[frame] if relight else None,
     )

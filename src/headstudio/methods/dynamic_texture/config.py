@@ -19,6 +19,8 @@ class DynamicTextureConfig:
     """The painting network; its picture is stretched over the whole atlas (the upsampling of sec. 3.3.2)."""
     residual: bool = True
     """Add to the static texture instead of replacing it; the paper blends the painted texture in."""
+    relight: bool = True
+    """Take the tracked light off the static texture and put it back when rendering (sec. 3.3.1); False bakes it in."""
     margin_m: float = 0.010
     """Soft border of the eye and mouth regions; not given in the paper."""
     texture_frames: int = 60

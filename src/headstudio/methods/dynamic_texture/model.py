@@ -22,6 +22,7 @@ from headstudio.records.channels import Channel, Channels, Rendering, Scene, Vie
 from headstudio.records.mesh import MeshAsset
 from headstudio.records.track import HeadIdentity
 from headstudio.render.composite import over
+from headstudio.render.light import turned
 from headstudio.render.mesh import MeshTopology, render_surface
 from headstudio.render.texture import MipPyramid, build_pyramid, sample_texture
 from headstudio.texture.mesh_asset import mesh_asset
@@ -37,13 +38,20 @@ class DynamicTexture(AvatarModel):
     presets: ClassVar[Mapping[str, Any]] = PRESETS
     needs = frozenset({Annotation.LANDMARKS})
     capabilities = frozenset(
-        {Capability.SURFACE, Capability.TEXTURE, Capability.ALPHA, Capability.NOVEL_VIEW, Capability.REALTIME}
+        {
+            Capability.SURFACE,
+            Capability.TEXTURE,
+            Capability.ALPHA,
+            Capability.NOVEL_VIEW,
+            Capability.RELIGHT,
+            Capability.REALTIME,
+        }
     )
 
     def __init__(self, config: DynamicTextureConfig) -> None:
         super().__init__(config)
         self.paints = True
-        for name in ("identity_coefficients", "offsets_m", "static", "blend"):
+        for name in ("identity_coefficients", "offsets_m", "static", "blend", "light_sh"):
             self.register_buffer(name, torch.zeros(0))
         self._loss: tuple[nn.Module, str, str] | None = None  # in a tuple, so that it is no part of the avatar
         self._layers: MipPyramid | None = None
@@ -56,6 +64,7 @@ class DynamicTexture(AvatarModel):
         self.identity_coefficients = found.coefficients.clone()
         self.offsets_m = torch.zeros(head.vertices, 3) if found.offsets_m is None else found.offsets_m.clone()
         self._build(head)
+        self.light_sh = source.track.light_sh[usable_training_frames(source)].mean(0)
         baked = bake(source, head, self._neutral_m, self.config)
         self.static, self.blend = ((values * 255).round().to(torch.uint8) for values in (baked.static, baked.blend))
         self.painter.measure(self._training_inputs(sources["target"]))
@@ -75,7 +84,8 @@ class DynamicTexture(AvatarModel):
 
     def losses(self, batch: Batch, stage: Stage, player: Player) -> dict[str, Tensor]:
         assert batch.image is not None and batch.valid is not None and self._loss is not None
-        rendering = self._draw(self._paint(batch.channels, batch.view), batch.channels, batch.view)
+        painted = self._paint(batch.channels, batch.view)
+        rendering = self._draw(painted, batch.channels, batch.view, batch.scene)
         weight = rendering.alpha.detach() * batch.valid
         if batch.matte is not None:
             weight = weight * batch.matte
@@ -122,7 +132,7 @@ class DynamicTexture(AvatarModel):
         self, painted: Float[Tensor, "batch 3 rows columns"] | None, channels: Channels, view: View, scene: Scene
     ) -> Rendering:
         """The picture of a painted texture (None: the static one) over the scene's background."""
-        drawn = self._draw(painted, channels, view)
+        drawn = self._draw(painted, channels, view, scene)
         rgb = drawn.rgb.clamp(0, 1)
         background = torch.zeros_like(rgb) if scene.background is None else scene.background
         return Rendering(over(rgb, drawn.alpha, background), drawn.alpha, {**drawn.maps, "straight_rgb": rgb})
@@ -159,7 +169,7 @@ class DynamicTexture(AvatarModel):
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.config.low_precision):
             return self.painter(inputs, self.config.input_noise).float()
 
-    def _draw(self, painted: Tensor | None, channels: Channels, view: View) -> Rendering:
+    def _draw(self, painted: Tensor | None, channels: Channels, view: View, scene: Scene) -> Rendering:
         with torch.no_grad():
             vertices = vertices_in_camera(self.head, self._neutral_m, channels, view)
 
@@ -171,10 +181,17 @@ class DynamicTexture(AvatarModel):
                 else self._mix(layers[:, :3], layers[:, 3:], sample_texture(painted, uv, mask))
             )
 
-        surface = render_surface(vertices, self._mesh, view.camera, colour)
+        surface = render_surface(vertices, self._mesh, view.camera, colour, self._light(view, scene))
         assert surface.image is not None  # a colour was given
         maps = {"depth": surface.depth_m, "normals": surface.normals, "uv": surface.uv}
         return Rendering(surface.image, surface.mask, maps)
+
+    def _light(self, view: View, scene: Scene) -> Float[Tensor, "batch 9 3"] | None:
+        """The light in the axes of the viewing camera: it stays where it is when the camera moves."""
+        if not self.config.relight:
+            return None
+        light_sh = self.light_sh.expand(view.batch, -1, -1) if scene.light_sh is None else scene.light_sh
+        return turned(light_sh, view.T_camera_world[:, :3, :3])
 
     def _static_layers(self) -> MipPyramid:
         # Static texture and blend mask never change, so their pyramid is made once and sampled in one look-up.
