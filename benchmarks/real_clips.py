@@ -28,14 +28,22 @@ def headstudio(*arguments: object) -> None:
 def make(videos: Path, output: Path, preset: str) -> None:
     """All avatars and all cross-identity drives that are not there yet."""
     for name in TRAINING:
-        folder = output / name
-        headstudio("make", videos / f"{name}.mp4", "-o", folder, "--preset", preset)
-        for driver in (*TRAINING, *DRIVING):
-            driven = folder / f"driven_by_{driver}.mp4"
+        headstudio("make", videos / f"{name}.mp4", "-o", output / name, "--preset", preset)
+    captures = {name: output / name / "capture" for name in TRAINING}
+    captures |= {name: tracked(videos / f"{name}.mp4", output / "drivers" / name) for name in DRIVING}
+    for name in TRAINING:
+        for driver, capture in captures.items():
+            driven = output / name / f"driven_by_{driver}.mp4"
             if driver != name and not driven.exists():
-                headstudio(
-                    "drive", folder / "avatar", "--with", videos / f"{driver}.mp4", "-o", driven, "--side-by-side"
-                )
+                headstudio("drive", output / name / "avatar", "--with", capture, "-o", driven, "--side-by-side")
+
+
+def tracked(video: Path, capture: Path) -> Path:
+    """A tracked capture of a driving clip."""
+    if not (capture / "track" / "track.json").exists():
+        headstudio("ingest", video, "-o", capture)
+        headstudio("track", capture)
+    return capture
 
 
 def rows(name: str, evaluation: Evaluation) -> list[str]:
