@@ -49,7 +49,7 @@ def parts(source: Source) -> dict[str, Part]:
         active.forget_gradients()
 
     def drawing() -> None:
-        drawn = model._draw(painted, batch.channels, batch.view)
+        drawn = model._draw(painted, batch.channels, batch.view, batch.scene)
         (drawn.rgb * drawn.alpha).sum().backward()
 
     return {

@@ -143,3 +143,12 @@ def test_likeness_to_arkit_finds_shapes_that_are_arkits_own(makehuman):
     nothing = LandmarkEmbedding(*(torch.zeros_like(value) for value in vars(makehuman.data.landmarks).values()))
     empty = arkit_maps(makehuman.template_m, makehuman.triangles, basis, nothing)
     assert all(not value.any() for value in empty)
+
+
+def test_without_a_file_it_says_where_to_name_it(monkeypatch, tmp_path):
+    monkeypatch.delenv("HEADSTUDIO_FLAME", raising=False)
+    with pytest.raises(HeadstudioError, match="HEADSTUDIO_FLAME"):
+        load_head("flame")
+    monkeypatch.setenv("HEADSTUDIO_FLAME", str(tmp_path / "lost.pkl"))
+    with pytest.raises(HeadstudioError, match=r"lost\.pkl"):
+        load_head("flame")

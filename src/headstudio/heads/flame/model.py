@@ -3,6 +3,7 @@
 FLAME's pose correctives (`posedirs`) are left out: `HeadModel` is linear before skinning.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +28,19 @@ _MASKS = {
 """Region: names in the masks file of FLAME's makers."""
 
 
-def load(path: str | Path, uv: str | Path | None = None, masks: str | Path | None = None) -> HeadModel:
+def load(path: str | Path | None = None, uv: str | Path | None = None, masks: str | Path | None = None) -> HeadModel:
     """The FLAME head.
 
     Args:
-        path: FLAME's .pkl, or an .npz with the same arrays.
+        path: FLAME's .pkl, or an .npz with the same arrays; without it the environment variable HEADSTUDIO_FLAME
+            names it.
         uv: .obj or .npz with FLAME's texture coordinates; without it a cylindrical unwrap.
         masks: FLAME's vertex masks; without them only eyeballs, neck and a rough face are known.
     """
-    path = Path(path)
+    chosen = path or os.environ.get("HEADSTUDIO_FLAME")
+    if not chosen:
+        raise HeadstudioError("the FLAME head needs its file", next_step="pass its path or set HEADSTUDIO_FLAME to it")
+    path = Path(chosen)
     arrays = read_arrays(path)
     try:
         data = _head_data(arrays, uv, masks)
