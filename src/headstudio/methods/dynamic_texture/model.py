@@ -148,7 +148,8 @@ class DynamicTexture(AvatarModel):
     @torch.no_grad()
     def surface(self) -> MeshAsset:
         neutral = self._neutral_m
-        painted = self.painter(self.painter.mean[None])
+        at_rest = torch.zeros_like(self.painter.mean)[None]  # no expression, looking straight into the camera
+        painted = self.painter(at_rest)
         texture = self._blended_texture(painted)[0]
         return mesh_asset(self.head, neutral[0], (texture * 255).round().to(torch.uint8))
 
@@ -175,11 +176,8 @@ class DynamicTexture(AvatarModel):
 
         def colour(uv: Tensor, mask: Tensor) -> Tensor:
             layers = sample_texture(self._static_layers(), uv, mask)
-            return (
-                layers[:, :3]
-                if painted is None
-                else self._mix(layers[:, :3], layers[:, 3:], sample_texture(painted, uv, mask))
-            )
+            static, blend = layers[:, :3], layers[:, 3:]
+            return static if painted is None else self._mix(static, blend, sample_texture(painted, uv, mask))
 
         surface = render_surface(vertices, self._mesh, view.camera, colour, self._light(view, scene))
         assert surface.image is not None  # a colour was given
