@@ -115,7 +115,7 @@ class _Sound:
 
     def copy_until(self, time_s: float) -> None:
         """Copy all packets that begin no later than this."""
-        while self._next is not None and float(self._next.pts * self._next.time_base) <= time_s:
+        while self._next is not None and float((self._next.pts or 0) * self._next.time_base) <= time_s:
             self._next.stream = self._target
             self._file.mux(self._next)
             self._next = next(self._packets, None)

@@ -1,5 +1,6 @@
 """From a video to a capture folder, with disks for faces; every refusal and what it leaves untouched."""
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,6 @@ import torch
 from PIL import Image
 
 from headstudio.capture import store
-from headstudio.capture.checks import same_request
 from headstudio.capture.config import IngestConfig
 from headstudio.capture.coverage import Preflight
 from headstudio.capture.follow import box_of
@@ -225,16 +225,6 @@ def test_a_missing_file_of_a_capture_is_named(tmp_path, victim):
         Capture.load(tmp_path / "capture")
 
 
-def test_the_request_beside_the_capture_tells_whether_a_new_run_would_differ(tmp_path):
-    capture = _ingest(disk_video(tmp_path / "disk.mp4"), tmp_path / "capture")
-    checksum = capture.views[0].source.sha256
-    assert same_request(capture.path, SMALL, checksum)
-    assert not same_request(capture.path, replace(SMALL, crop_margin=1.3), checksum)
-    assert not same_request(capture.path, SMALL, "0" * 64)
-    (capture.path / "ingest.json").unlink()
-    assert not same_request(capture.path, SMALL, checksum)
-
-
 def test_captures_of_other_parts_have_other_names(tmp_path):
     video = disk_video(tmp_path / "disk.mp4", 80)
     first = _ingest(video, tmp_path / "a", end_s=2.4)
@@ -272,3 +262,10 @@ def test_variable_rate_times_are_kept(tmp_path):
     capture = _ingest(write_video(tmp_path / "vfr.mp4", images, times_ms), tmp_path / "capture")
     expected = torch.tensor([float(Fraction(t, 1000)) for t in times_ms], dtype=torch.float64)
     torch.testing.assert_close(capture.views[0].times_s, expected)
+
+
+def test_what_was_asked_for_lies_beside_the_capture(tmp_path):
+    capture = _ingest(disk_video(tmp_path / "disk.mp4"), tmp_path / "capture")
+    asked = json.loads((capture.path / "ingest.json").read_text())
+    assert asked["sha256"] == capture.views[0].source.sha256
+    assert asked["config"]["crop_margin"] == SMALL.crop_margin

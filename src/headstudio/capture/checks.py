@@ -54,17 +54,8 @@ def check_survey(video: Video, survey: Survey, config: IngestConfig) -> tuple[Fi
 
 
 def save_request(folder: Path, config: IngestConfig, checksum: str) -> None:
-    """Note beside the capture what was asked for, so that a later run can tell whether it would be the same."""
+    """Note beside the capture what was asked for."""
     storage.write_json(folder / REQUEST_FILE, REQUEST_SCHEMA, REQUEST_VERSION, _request(config, checksum))
-
-
-def same_request(folder: Path, config: IngestConfig, checksum: str) -> bool:
-    """Whether the capture in `folder` came from this file with this config."""
-    try:
-        found = storage.read_json(folder / REQUEST_FILE, REQUEST_SCHEMA, REQUEST_VERSION)
-    except HeadstudioError:
-        return False
-    return all(found.get(name) == value for name, value in _request(config, checksum).items())
 
 
 def _request(config: IngestConfig, checksum: str) -> dict[str, Any]:

@@ -81,11 +81,6 @@ def diffuse(
     return values
 
 
-def soft_regions(head: HeadModel, names: tuple[str, ...], rounds: int) -> Float[Tensor, "vertices names"]:
-    """Region membership with a gradual border, in [0, 1]."""
-    return diffuse(torch.stack([head.region(name).float() for name in names], dim=-1), head.triangles, rounds)
-
-
 def falloff(
     points_m: Float[Tensor, "points 3"], centre_m: Float[Tensor, "3"], radius_m: float
 ) -> Float[Tensor, " points"]:

@@ -183,17 +183,3 @@ def _pull(jacobian: Tensor, slope: Tensor, residual: Tensor, weight: Tensor, cos
     return Quadratic(
         rows.transpose(1, 2) @ weighted, (rows.transpose(1, 2) @ force.flatten(1)[..., None])[..., 0], cost
     )
-
-
-def colour_error(
-    scene: Scenery, appearance: Appearance, images: Tensor, states: FrameState, frames: Tensor
-) -> Float[Tensor, " frames"]:
-    """Root mean square of the colour difference per channel, under each frame's own exposure."""
-    camera = scene.camera_at(frames, images.shape[-1])
-    surface = look(scene.head, scene.neutral_m, scene.points, states, camera)
-    weight = surface.weight * appearance.seen
-    found = sample(images, camera.project(surface.camera_m)[0])
-    predicted = appearance.predict(surface.normals)
-    gain = frame_gain(predicted, found, weight)
-    squared = (linear_to_srgb(predicted * gain[:, None, None]) - found).pow(2).mean(-1)
-    return ((squared * weight).sum(1) / weight.sum(1).clamp_min(1e-9)).sqrt()

@@ -8,7 +8,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -322,15 +322,3 @@ def _deadline(budget_s: float | None, stages: tuple[Stage, ...], stage: int) -> 
         return math.inf
     steps = [s.steps for s in stages]
     return budget_s * sum(steps[: stage + 1]) / max(sum(steps), 1)
-
-
-@contextlib.contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Switch a model to evaluation for a block, without gradients."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
