@@ -23,10 +23,24 @@ from headstudio.training.train import Recipe, create, train
 from headstudio.training.trainer import TrainerConfig
 from support.stopping import StopAfter
 
-STEPS = 16
-"""Steps of every stage here; its events keep their place in the schedule."""
+STEPS = 200
+"""Most steps of a stage here; its events keep their place in the schedule."""
+STOP = 7
+"""Steps before the stop that a run has to get over."""
 
 pytestmark = pytest.mark.slow
+
+
+def shortened(stage):
+    """The stage in `STEPS` steps, with longer strides to make up for those it loses."""
+    players = (
+        dataclasses.replace(
+            player, optimiser=dataclasses.replace(player.optimiser, learning_rate=5 * player.optimiser.learning_rate)
+        )
+        for player in stage.players
+    )
+    events = {step * STEPS // stage.steps: event for step, event in stage.events.items()}
+    return dataclasses.replace(stage, steps=STEPS, players=tuple(players), events=events)
 
 
 @pytest.fixture
@@ -37,14 +51,7 @@ def short(monkeypatch):
         whole = cls.stages
 
         def stages(self):
-            return tuple(
-                dataclasses.replace(
-                    stage,
-                    steps=min(stage.steps, STEPS),
-                    events={s * min(stage.steps, STEPS) // stage.steps: event for s, event in stage.events.items()},
-                )
-                for stage in whole(self)
-            )
+            return tuple(stage if stage.steps <= STEPS else shortened(stage) for stage in whole(self))
 
         monkeypatch.setattr(cls, "stages", stages)
 
@@ -56,7 +63,7 @@ def trained(kind, name, sources, folder, avatar=None):
     recipe, config = Recipe(kind, name), TrainerConfig(device="cpu")
     straight = train(recipe, sources, folder / "straight", config, avatar)
     with pytest.raises(HeadstudioError, match="stopped at step"):
-        train(recipe, sources, folder / "resumed", config, avatar, StopAfter(STEPS // 2))
+        train(recipe, sources, folder / "resumed", config, avatar, StopAfter(STOP))
     resumed = train(recipe, sources, folder / "resumed", config, avatar)
     for key, value in straight.weights.items():
         assert torch.equal(value, resumed.weights[key]), key

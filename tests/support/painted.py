@@ -44,9 +44,10 @@ def _track(capture: Capture, head: HeadModel) -> Track:
     track = tiny_track(capture, head.name, head.identities, head.expressions)
     arkit = torch.zeros(capture.frames, 52)
     arkit[:, JAW_OPEN] = torch.rand(capture.frames, generator=torch.Generator().manual_seed(5))
-    # The held-out frames span the range, so that a texture which never changes cannot be right in them.
-    held_out = capture.held_out_frames
-    arkit[list(held_out), JAW_OPEN] = torch.linspace(0.1, 0.9, len(held_out))
+    # The held-out frames lie at both ends of the range, so that a texture which never changes is wrong in all of them.
+    held_out = list(capture.held_out_frames)
+    inward = torch.linspace(0.05, 0.25, len(held_out))
+    arkit[held_out, JAW_OPEN] = torch.where(torch.arange(len(held_out)) % 2 == 0, inward, 1 - inward)
     state = head.from_arkit(arkit)
     identity = torch.zeros(head.identities)
     return Track(
