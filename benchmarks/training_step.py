@@ -60,7 +60,7 @@ def parts(source: Source) -> dict[str, Part]:
         ),
         "posing the mesh": lambda: vertices_in_camera(model.head, model._neutral_m, batch.channels, batch.view),
         "drawing, forward and backward": drawing,
-        "perceptual loss, forward and backward": lambda: model._loss[0](
+        "perceptual loss, forward and backward": lambda: model._perceptual()[0](
             picture, batch.image, batch.valid.float()
         ).backward(),
         "rasteriser without texture": lambda: render_surface(

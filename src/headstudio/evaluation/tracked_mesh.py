@@ -4,9 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from headstudio.geometry.rigid import transform
-from headstudio.heads.base import Articulation, HeadModel
-from headstudio.motion.articulation import articulation, camera_pose
+from headstudio.heads.base import HeadModel
+from headstudio.motion.articulation import vertices_in_camera
 from headstudio.records.channels import View
 from headstudio.records.track import Track
 
@@ -35,8 +34,7 @@ class TrackedMesh:
     ) -> tuple[Float[Tensor, "batch vertices 3"], View]:
         """The mesh in camera axes, metres, and the cameras."""
         view = self.view(frames, size_px)
-        T_camera_head, state = self._posed(frames, view)
-        return transform(T_camera_head, self.head.pose(self._neutral_m, state)), view
+        return vertices_in_camera(self.head, self._neutral_m, self._motion.at(frames), view), view
 
     @torch.no_grad()
     def landmarks_px(self, size_px: int) -> Float[Tensor, "frames landmarks 2"]:
@@ -47,7 +45,3 @@ class TrackedMesh:
             vertices_m, view = self.vertices_in_camera(frames, size_px)
             parts.append(view.camera.project(self.head.landmark_points(vertices_m)[:, trusted])[0])
         return torch.cat(parts)
-
-    def _posed(self, frames: Tensor, view: View) -> tuple[Tensor, Articulation]:
-        channels = self._motion.at(frames)
-        return camera_pose(channels, view).float(), articulation(self.head, channels)

@@ -53,7 +53,8 @@ class DynamicTexture(AvatarModel):
         self.paints = True
         for name in ("identity_coefficients", "offsets_m", "static", "blend", "light_sh"):
             self.register_buffer(name, torch.zeros(0))
-        self._loss: tuple[nn.Module, str, str] | None = None  # in a tuple, so that it is no part of the avatar
+        self._loss: tuple[nn.Module, str] | None = None  # in a tuple, so that it is no part of the avatar
+        self._loss_names = {"perceptual": "", "extractor": ""}
         self._layers: MipPyramid | None = None
         self._neutral: Tensor | None = None
 
@@ -68,9 +69,9 @@ class DynamicTexture(AvatarModel):
         baked = bake(source, head, self._neutral_m, self.config)
         self.static, self.blend = ((values * 255).round().to(torch.uint8) for values in (baked.static, baked.blend))
         self.painter.measure(self._training_inputs(sources["target"]))
-        loss, description = perceptual_loss(low_precision=self.config.low_precision)
+        loss, description = self._perceptual()
         name = loss.extractor.name if isinstance(loss, PerceptualLoss) else ""
-        self._loss = (loss, description, name)
+        self._loss_names = {"perceptual": description, "extractor": name}
 
     def stages(self) -> tuple[Stage, ...]:
         config = self.config
@@ -83,7 +84,7 @@ class DynamicTexture(AvatarModel):
         return (Stage("texture", config.steps, (player,), Sampler(config.batch_size, config.size_px)),)
 
     def losses(self, batch: Batch, stage: Stage, player: Player) -> dict[str, Tensor]:
-        assert batch.image is not None and batch.valid is not None and self._loss is not None
+        assert batch.image is not None and batch.valid is not None
         painted = self._paint(batch.channels, batch.view)
         rendering = self._draw(painted, batch.channels, batch.view, batch.scene)
         weight = rendering.alpha.detach() * batch.valid
@@ -92,23 +93,22 @@ class DynamicTexture(AvatarModel):
         # Where the head is not, prediction and truth are the same picture, so no border is learned from.
         picture = over(rendering.rgb, weight, batch.image)
         l1 = (picture - batch.image).abs().sum() / (3 * weight.sum().clamp_min(1.0))
-        return {"l1": l1, "perceptual": self._loss[0].to(picture.device)(picture, batch.image, batch.valid.float())}
+        perceptual = self._perceptual()[0].to(picture.device)
+        return {"l1": l1, "perceptual": perceptual(picture, batch.image, batch.valid.float())}
 
     def state(self) -> dict[str, Any]:
-        _, description, extractor = self._loss or (None, "", "")
-        return {"head": self.head.name, "perceptual": description, "extractor": extractor}
+        return {"head": self.head.name, **self._loss_names}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._build(load_head(state["head"]))
-        loss, description = perceptual_loss(low_precision=self.config.low_precision)
-        self._loss = (loss, state["perceptual"] or description, state["extractor"])
+        self._loss_names = {name: state[name] for name in self._loss_names}
 
     def notes(self) -> tuple[str, ...]:
-        return (f"Perceptual loss: {self._loss[1]}.",) if self._loss else ()
+        return (f"Perceptual loss: {self._loss_names['perceptual']}.",) if self._loss_names["perceptual"] else ()
 
     @property
     def loss_extractors(self) -> frozenset[str]:
-        return frozenset({self._loss[2]}) - {""} if self._loss else frozenset()
+        return frozenset({self._loss_names["extractor"]}) - {""}
 
     @property
     def driven_by(self) -> tuple[frozenset[Channel], ...]:
@@ -162,6 +162,12 @@ class DynamicTexture(AvatarModel):
         if self.config.residual:
             return static + blend * painted
         return static + blend * (painted.sigmoid() - static)
+
+    def _perceptual(self) -> tuple[nn.Module, str]:
+        # Made when a step first asks for it: whoever only renders needs no feature network.
+        if self._loss is None:
+            self._loss = perceptual_loss(low_precision=self.config.low_precision)
+        return self._loss
 
     def _paint(self, channels: Channels, view: View) -> Tensor:
         inputs = self.inputs(channels, view)
