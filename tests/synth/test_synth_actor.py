@@ -96,6 +96,16 @@ def test_same_seed_same_pixels_other_seed_other_person(head, small_stage):
     assert not torch.equal(FrameRenderer(replace(other, hair=None)).render(3).rgb, same)
 
 
+def test_light_seed_changes_the_light_alone(head, small_stage):
+    lit = Stage.build(replace(small_stage.config, light_seed=3), head)
+    assert torch.equal(lit.light.towards_key, Light.sample(3).towards_key)
+    assert torch.equal(small_stage.light.towards_key, Light.sample(small_stage.config.seed).towards_key)
+    assert torch.equal(lit.neutral_m, small_stage.neutral_m) and torch.equal(
+        lit.person.identity, small_stage.person.identity
+    )
+    assert torch.equal(lit.T_camera_head, small_stage.T_camera_head) and lit.person.looks == small_stage.person.looks
+
+
 def test_shoulders_stay_while_the_head_turns(small_stage):
     collar = small_stage.shirt.points_m[-73:]
     places = torch.stack(

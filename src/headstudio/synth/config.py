@@ -9,6 +9,8 @@ class SynthConfig:
 
     seed: int = 7
     """Same seed, same person, performance, room and pixels."""
+    light_seed: int | None = None
+    """Seed of the light alone, to film one performance in several lights; follows `seed` when not given."""
     head: str = "makehuman"
     """Registered head model that the actor is made from."""
     seconds: float = 14.0

@@ -59,7 +59,7 @@ class Stage:
         articulation = head.from_arkit(performance.arkit)._replace(neck_rad=neck_rad)
         hair = grow(head, neutral, anatomy, person.looks.hair_style, config.strands, config.seed)
         lashes = grow_lashes(head, neutral, anatomy, config.seed)
-        light = Light.sample(config.seed)
+        light = Light.sample(config.seed if config.light_seed is None else config.light_seed)
         shirt = dress(head, neutral, config.seed)
         return cls(
             config,
