@@ -25,14 +25,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstudio"
 
 
-def cached_tensors(name: str, build: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def cached_tensors(
+    name: str, build: Callable[[], Mapping[str, Tensor]], folder: Path | None = None
+) -> dict[str, Tensor]:
     """The tensors stored under `name`, built and stored where they are absent or damaged.
 
     Args:
         name: file name without suffix; it must change whenever what `build` returns would change.
         build: makes the tensors. A cache that cannot be written is no error: the tables are only not kept.
+        folder: where they are kept; `cache_folder()` when not given.
     """
-    path = cache_folder() / f"{name}.safetensors"
+    path = (cache_folder() if folder is None else folder) / f"{name}.safetensors"
     found = _read(path)
     if found is not None:
         return found

@@ -49,7 +49,7 @@ JAW = Channel("jaw_rotation", "skull", "rad")
 GAZE = Channel("gaze_rotation", "skull", "rad")
 """(..., 2, 3) rotation vectors of the left and the right eyeball (the person's left first)."""
 FACE_CROP = Channel("face_crop", "aligned-128", "srgb")
-"""(..., 3, 128, 128) the aligned, masked face crop."""
+"""(..., 3, 128, 128) the aligned face crop in [0, 1], black outside the face (`headstudio.capture.face_crop`)."""
 
 
 def expression_of(rig: str) -> Channel:
