@@ -21,6 +21,8 @@ class SolveConfig:
     """Weight of iris landmarks (FaceVerse's tracker: 2)."""
     contour: float = 0.15
     """Weight of the face oval, which the detector lets slide along the silhouette as the head turns."""
+    withheld: tuple[int, ...] = ()
+    """Landmarks that the solve does not look at, to be measured by them."""
     identity_prior: float = 8.0
     """Weight of the identity coefficients' standard normal prior; above 1 because the detector repeats the same error
     in every key frame."""

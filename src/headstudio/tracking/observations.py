@@ -54,7 +54,7 @@ class Observations:
 
 
 def landmark_weights(head: HeadModel, config: SolveConfig) -> Float[Tensor, " landmarks"]:
-    """Trust of the embedding times the importance of the region."""
+    """Trust of the embedding times the importance of the region; 0 for what is withheld."""
     weight = head.landmark_weight.clone().float()
     for indices, factor in (
         (LIPS, config.lips),
@@ -63,6 +63,7 @@ def landmark_weights(head: HeadModel, config: SolveConfig) -> Float[Tensor, " la
         (OVAL, config.contour),
     ):
         weight[list(indices)] *= factor
+    weight[list(config.withheld)] = 0.0
     return weight
 
 
