@@ -32,6 +32,8 @@ class Frame:
     """Upright, with square pixels."""
     time_s: Fraction
     """Exact presentation time on the file's clock."""
+    matte: UInt8[np.ndarray, "height width"] | None = None
+    """The person matte, where one came with the picture."""
 
 
 @dataclass
@@ -95,6 +97,10 @@ class Video:
                 return
             if (after is None or time_s >= after) and (only is None or time_s in only):
                 yield Frame(self._upright(picture), time_s)
+
+    def sha256(self) -> str:
+        """A checksum of the content."""
+        return sha256_of(self.path)
 
     def _limits(self, start_s: float | None, end_s: float | None) -> tuple[Fraction | None, Fraction | None]:
         after = None if start_s is None else self.start_s + Fraction(start_s).limit_denominator(1_000_000)

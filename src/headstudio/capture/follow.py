@@ -126,13 +126,13 @@ def box_of(landmarks_px: Float[np.ndarray, "... 478 3"]) -> Float[np.ndarray, ".
 
 
 def square_window(
-    image: UInt8[np.ndarray, "height width 3"],
+    image: UInt8[np.ndarray, "height width *channels"],
     left: int,
     top: int,
     side: int,
     size_px: int,
     border: int = cv2.BORDER_REPLICATE,
-) -> UInt8[np.ndarray, "size size 3"]:
+) -> UInt8[np.ndarray, "size size *channels"]:
     """A square of the picture at another resolution.
 
     Outside the picture its edge pixels are repeated, which keeps JPEG and convolutions from ringing at the border;
@@ -142,7 +142,7 @@ def square_window(
     x0, x1 = (int(np.clip(x, 0, width)) for x in (left, left + side))
     y0, y1 = (int(np.clip(y, 0, height)) for y in (top, top + side))
     if x1 <= x0 or y1 <= y0:
-        return np.zeros((size_px, size_px, 3), np.uint8)
+        return np.zeros((size_px, size_px, *image.shape[2:]), np.uint8)
     inside = image[y0:y1, x0:x1]
     margins = (y0 - top, top + side - y1, x0 - left, left + side - x1)
     if any(margins):

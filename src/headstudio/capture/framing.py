@@ -30,8 +30,15 @@ def frame_clip(
     """Fix the crop of a clip from its landmarks in the source pictures."""
     boxes = weak_pose(landmarks_px).head_box_px()
     crop = choose_crop(boxes, width_px, height_px, config.crop_margin)
-    valid = valid_mask(crop, width_px, height_px, config.size_px)
-    return Framing(crop, config.size_px, valid, to_stored(landmarks_px, crop, config.size_px))
+    return frame_with(crop, landmarks_px, width_px, height_px, config.size_px)
+
+
+def frame_with(
+    crop: Crop, landmarks_px: Float[np.ndarray, "frames 478 3"], width_px: int, height_px: int, size_px: int
+) -> Framing:
+    """What follows from a crop that is fixed already."""
+    valid = valid_mask(crop, width_px, height_px, size_px)
+    return Framing(crop, size_px, valid, to_stored(landmarks_px, crop, size_px))
 
 
 def choose_crop(head_boxes_px: Float[np.ndarray, "frames 4"], width_px: int, height_px: int, margin: float) -> Crop:

@@ -11,23 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from headstudio import storage
 from headstudio.capture import audio, checks
 from headstudio.capture.config import IngestConfig
 from headstudio.capture.coverage import Finding, preflight
-from headstudio.capture.decode import Video, open_video, sha256_of
+from headstudio.capture.decode import Video, open_video
 from headstudio.capture.detector import Detector, FaceDetector, HandDetector
 from headstudio.capture.face_measures import head_angles_deg, openings, weak_pose
 from headstudio.capture.follow import box_of
-from headstudio.capture.framing import Framing, frame_clip
+from headstudio.capture.framing import Framing, frame_clip, frame_with
 from headstudio.capture.matte import MediaPipeMatte
 from headstudio.capture.providers import Estimator, NetworkMatte, load_network
 from headstudio.capture.quality import confidence
 from headstudio.capture.store import Looks, PictureTables, write_pictures
 from headstudio.capture.survey import Survey, survey_clip
 from headstudio.progress import Progress, Silent
-from headstudio.records.capture import Annotation, Capture, CaptureView, Source, Split
+from headstudio.records.capture import Annotation, Capture, CaptureView, Crop, Source, Split
 
 VIEW = "main"
 
@@ -57,6 +58,17 @@ class Tools:
                 tool.close()
 
 
+@dataclass(frozen=True)
+class Given:
+    """What the makers of a clip tell about it, so that it need not be found."""
+
+    crop: Crop | None = None
+    """The square of the picture to keep; whole pixels."""
+    split: Split | None = None
+    K_px: Float[np.ndarray, "frames 3 3"] | None = None
+    """Intrinsics in pixels of the source picture."""
+
+
 def ingest(
     video: Path | str,
     output: Path | str,
@@ -72,17 +84,27 @@ def ingest(
         progress: who is told how far the work is.
         tools: makes the detectors; for tests and other backends.
     """
-    config, progress, output = config or IngestConfig(), progress or Silent(), Path(output)
-    source = open_video(Path(video))
+    return ingest_clip(open_video(Path(video)), output, config or IngestConfig(), Given(), progress or Silent(), tools)
+
+
+def ingest_clip(
+    source: Video,
+    output: Path | str,
+    config: IngestConfig,
+    given: Given,
+    progress: Progress,
+    tools: Callable[[IngestConfig], Tools] = Tools.standard,
+) -> Capture:
+    """`ingest` of anything that gives pictures like a video, of which some things may be known."""
     checks.check_config(config, source)
-    made = tools(config)
+    made, output = tools(config), Path(output)
     try:
         with ThreadPoolExecutor(1) as pool:
-            checksum = pool.submit(sha256_of, source.path)
+            checksum = pool.submit(source.sha256)
             survey = survey_clip(source, config, made.detector, made.hands, progress)
         findings = checks.check_survey(source, survey, config)
         with storage.replacing_folder(output) as folder:
-            capture = _write(folder, source, survey, config, made, checksum.result(), findings, progress)
+            capture = _write(folder, source, survey, config, given, made, checksum.result(), findings, progress)
     finally:
         made.close()
     return replace(capture, path=output)
@@ -93,19 +115,26 @@ def _write(
     video: Video,
     survey: Survey,
     config: IngestConfig,
+    given: Given,
     tools: Tools,
     checksum: str,
     findings: tuple[Finding, ...],
     progress: Progress,
 ) -> Capture:
     landmarks = survey.landmarks_px
-    framing = frame_clip(landmarks, video.width_px, video.height_px, config)
+    size = video.width_px, video.height_px
+    if given.crop is None:
+        framing = frame_clip(landmarks, *size, config)
+    else:
+        framing = frame_with(given.crop, landmarks, *size, config.size_px)
     kept = video.frames(config.start_s, config.end_s, frozenset(survey.times_s))
     tables = write_pictures(folder, VIEW, kept, framing, Looks(tools.matte, tools.extras), progress)
     has_audio, unheard = _audio(folder, video, survey)
     quality = _quality(survey, landmarks, framing, tables)
     view = _view(_source(video, survey, checksum, has_audio), survey, framing, quality)
-    split = split_of(survey.clock_s, config.held_out_fraction, config.gap_s)
+    if given.K_px is not None:
+        view = replace(view, K_px=torch.from_numpy(intrinsics_of_stored(given.K_px, framing).astype(np.float32)))
+    split = given.split or split_of(survey.clock_s, config.held_out_fraction, config.gap_s)
     annotations = frozenset({Annotation.LANDMARKS, Annotation.MATTE, *tools.extras})
     capture = Capture(folder, config.size_px, (view,), split, annotations)
     capture.save_tables()
@@ -120,6 +149,13 @@ def split_of(times_s: np.ndarray, held_out_fraction: float, gap_s: float) -> Spl
     start = int(np.ceil(len(times_s) * (1 - held_out_fraction)))
     start = min(start, len(times_s) - 1)
     return Split(int(np.searchsorted(times_s, times_s[start] - gap_s, side="right")), start)
+
+
+def intrinsics_of_stored(K_px: Float[np.ndarray, "frames 3 3"], framing: Framing) -> Float[np.ndarray, "frames 3 3"]:
+    """Intrinsics of the source picture in pixels of the stored frame."""
+    scale, crop = framing.size_px / framing.crop.side_px, framing.crop
+    to_stored = np.array([[scale, 0, -scale * crop.left_px], [0, scale, -scale * crop.top_px], [0, 0, 1]])
+    return to_stored @ K_px
 
 
 def _quality(survey: Survey, landmarks: np.ndarray, framing: Framing, tables: PictureTables) -> dict[str, np.ndarray]:

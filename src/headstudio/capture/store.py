@@ -47,7 +47,8 @@ class PictureTables:
 def write_pictures(
     folder: Path, view: str, kept: Iterator[Frame], framing: Framing, looks: Looks, progress: Progress
 ) -> PictureTables:
-    """Write frames, mattes and other pictures of one view; the matte is 0 in padding.
+    """Write frames, mattes and other pictures of one view; the matte is 0 in padding. Mattes that came with the
+    pictures are kept as they are.
 
     Args:
         kept: the frames of the survey, decoded again.
@@ -85,15 +86,17 @@ class _Cutter:
 
     def cut(self, frame: Frame) -> tuple[UInt8[np.ndarray, "size size 3"], dict[Annotation, np.ndarray]]:
         """The stored frame and its annotations that are pictures."""
-        crop = self._framing.crop
-        image = square_window(
-            frame.image, int(crop.left_px), int(crop.top_px), int(crop.side_px), self._framing.size_px
-        )
-        matte = self._refiner.refine(image, self._looks.matte.estimate(image)) * self._framing.valid
-        pictures = {Annotation.MATTE: matte}
+        image = self._window(frame.image)
+        given = frame.matte
+        matte = self._refiner.refine(image, self._looks.matte.estimate(image)) if given is None else self._window(given)
+        pictures = {Annotation.MATTE: matte * self._framing.valid}
         for kind, estimator in self._looks.extras.items():
             pictures[kind] = _ENCODED[kind](estimator.estimate(image))
         return image, pictures
+
+    def _window(self, picture: UInt8[np.ndarray, "height width *channels"]) -> UInt8[np.ndarray, "size size *channels"]:
+        crop = self._framing.crop
+        return square_window(picture, int(crop.left_px), int(crop.top_px), int(crop.side_px), self._framing.size_px)
 
 
 def _labels(scores: Float[np.ndarray, "size size classes"]) -> UInt8[np.ndarray, "size size"]:

@@ -86,6 +86,8 @@ class CaptureView:
     """Per-frame measures by name: sharpness, exposure, face_size_px, occlusion, confidence, ..."""
     clock_offset_s: float = 0.0
     """Added to the view's own clock to reach the capture's clock."""
+    K_px: Float[Tensor, "frames 3 3"] | None = None
+    """Intrinsics in pixels of the stored frame, where they came with the pictures."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,8 @@ class Capture:
             tensors[f"{view.name}/landmarks_px"] = view.landmarks_px.float()
             tensors[f"{view.name}/valid"] = view.valid
             tensors |= {f"{view.name}/quality/{key}": value.float() for key, value in view.quality.items()}
+            if view.K_px is not None:
+                tensors[f"{view.name}/K_px"] = view.K_px.float()
         storage.write_tensors(self.path / "annotations.safetensors", tensors)
         storage.write_json(
             self.path / "capture.json",
@@ -218,6 +222,7 @@ def _view_from_json(content: dict, tensors: Mapping[str, Tensor]) -> CaptureView
         valid=tensors[f"{name}/valid"].bool(),
         quality={key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)},
         clock_offset_s=float(content["clock_offset_s"]),
+        K_px=tensors.get(f"{name}/K_px"),
     )
 
 
@@ -226,7 +231,8 @@ def _check(capture: Capture) -> None:
     if not capture.views:
         raise HeadstudioError("the capture has no view", where=capture.path, next_step=again)
     for index, view in enumerate(capture.views):
-        lengths = {len(view.times_s), len(view.landmarks_px), *(len(q) for q in view.quality.values())}
+        tables = [view.landmarks_px, *view.quality.values(), *([] if view.K_px is None else [view.K_px])]
+        lengths = {len(view.times_s), *map(len, tables)}
         if len(lengths) != 1:
             raise HeadstudioError(f"tables of view {view.name} differ in length", where=capture.path, next_step=again)
         if view.valid.shape != (capture.size_px, capture.size_px):
