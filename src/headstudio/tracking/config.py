@@ -50,17 +50,17 @@ class SolveConfig:
 
 @dataclass(frozen=True)
 class SmoothingConfig:
-    """Offline smoothing without lag; each pair is (cut-off in Hz, size of a jump that is kept as it is)."""
+    """Offline smoothing without lag; each pair is (cut-off in Hz, second difference at 25 frames a second that passes)."""
 
     enabled: bool = True
     """Switch it off to see the solve of every frame alone."""
-    rotation: tuple[float, float] = (4.0, 0.03)
+    rotation: tuple[float, float] = (3.0, 0.015)
     """Head rotation; the jump in radians."""
-    translation: tuple[float, float] = (4.0, 0.006)
+    translation: tuple[float, float] = (3.0, 0.004)
     """Head translation; the jump in metres."""
-    expression: tuple[float, float] = (8.0, 0.04)
+    expression: tuple[float, float] = (3.0, 0.02)
     """Expression units; the jump in activation, small enough that a blink or a plosive passes untouched."""
-    gaze: tuple[float, float] = (5.0, 0.05)
+    gaze: tuple[float, float] = (4.0, 0.015)
     """Eye rotation; the jump in radians, small enough that saccades pass."""
 
 
