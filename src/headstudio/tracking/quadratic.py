@@ -21,7 +21,8 @@ def bounded_minimum(
     """
     hessian, descent = hessian.double(), descent.double()
     lower, upper = lower.double(), upper.double()
-    low, high = torch.zeros_like(lower, dtype=torch.bool), torch.zeros_like(lower, dtype=torch.bool)
+    # Near a solution, what lies on its bound and is pushed outward mostly stays there: two rounds instead of seven.
+    low, high = (lower >= 0) & (descent < 0), (upper <= 0) & (descent > 0)
     x = torch.zeros_like(descent)
     for _ in range(_ROUNDS):
         held = low | high
