@@ -5,6 +5,7 @@ clip, surfaces after one similarity a clip.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import roma
@@ -12,10 +13,12 @@ import torch
 from scipy.signal import find_peaks
 from torch import Tensor
 
+from headstudio.geometry.camera import Camera
 from headstudio.heads.arkit import ARKIT_INDEX
 from headstudio.heads.base import Articulation, HeadModel
 from headstudio.records.capture import Capture
 from headstudio.records.track import Track
+from headstudio.render.rasterise import rasterise
 from headstudio.synth.truth import Truth
 from headstudio.tracking.observations import OUTER_EYE_CORNERS
 from tracking_surface import Similarity, Surface, lay_over, similarity_between
@@ -31,6 +34,7 @@ LEAST_BLINK_RANGE = 0.15
 _LEAST_TRUE_RANGE = 0.2
 """A channel that hardly moves in truth has no correlation worth a name."""
 _SURFACE_FRAMES = 24
+_SEEN_PX, _OPEN = 768, 0.25
 _SHUT = 0.5
 """Above this true eyeBlink the gaze cannot be seen and is not scored."""
 _INSIDE = ("eyeballs", "eyelashes", "mouth_cavity", "teeth", "tongue")
@@ -117,16 +121,16 @@ def surface_scores(pair: Pair) -> dict[str, float | None]:
     frames = torch.linspace(0, pair.track.frames - 1, _SURFACE_FRAMES).long()
     true = pair.truth.vertices_m[pair.rows[frames]].double()
     posed = pair.posed(frames).double()
-    moving = _surface_mm(pair, true, posed)
-    resting = _surface_mm(pair, pair.truth.neutral_m.double()[None], pair.neutral().double()[None])
+    face = seen_face(pair.actor, pair.truth.neutral_m)
+    moving = _surface_mm(pair, true, posed, face)
+    resting = _surface_mm(pair, pair.truth.neutral_m.double()[None], pair.neutral().double()[None], face)
     told = {f"surface_mm_{name}": value for name, value in _spread(moving).items()}
     return told | {f"neutral_mm_{name}": value for name, value in _spread(resting).items()}
 
 
-def _surface_mm(pair: Pair, true: Tensor, posed: Tensor) -> Tensor:
+def _surface_mm(pair: Pair, true: Tensor, posed: Tensor, face: Tensor) -> Tensor:
     triangles = outside(pair.fitted)
     surfaces = [Surface(vertices, triangles) for vertices in posed]
-    face = pair.actor.region("face")
     clouds = [vertices[face] for vertices in true]
     onto = lay_over(clouds, surfaces, _start(pair, true, posed))
     apart = [surface.distance(onto(cloud)) for surface, cloud in zip(surfaces, clouds, strict=True)]
@@ -138,6 +142,24 @@ def _start(pair: Pair, true: Tensor, posed: Tensor) -> Similarity:
     source = pair.actor.landmark_points(true.float()).double()
     target = pair.fitted.landmark_points(posed.float()).double()
     return similarity_between(source.flatten(0, 1), target.flatten(0, 1), weight.repeat(len(source)))
+
+
+def seen_face(head: HeadModel, neutral_m: Tensor) -> Tensor:
+    """Vertices of the face region that are open to view: no depths of the nostrils, no inner lips.
+
+    Args:
+        neutral_m: (vertices, 3) of the person at rest; a vertex counts that is seen from a quarter of the directions.
+    """
+    camera = Camera.from_focal(4.0 * _SEEN_PX, _SEEN_PX, _SEEN_PX)
+    triangles, seen = head.data.triangles, torch.zeros(len(neutral_m))
+    facing = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    views_deg = list(product((-60, -30, 0, 30, 60), (-30, -15, 0, 15, 30)))
+    for view_deg in views_deg:
+        turn = roma.euler_to_rotmat("YX", torch.deg2rad(torch.tensor(view_deg)).float())
+        points = neutral_m.float() @ (facing @ turn).T + torch.tensor([0.0, 0.0, 1.5])
+        drawn = rasterise(points[None], triangles, camera).triangle
+        seen[triangles[drawn[drawn >= 0].long()].long().unique()] += 1.0 / len(views_deg)
+    return (seen >= _OPEN) & head.region("face")
 
 
 def outside(head: HeadModel) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 _CANDIDATES = 24
 """Triangles with the nearest centres that are measured exactly; the heads' triangles are alike in size."""
 _ROUNDS = 25
-_ICP_POINTS = 6000
+_ICP_POINTS = 4000
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def lay_over(clouds: Sequence[Tensor], surfaces: Sequence[Surface], start: Simil
         points, foot, normal = torch.cat(moved), torch.cat([n[0] for n in near]), torch.cat([n[1] for n in near])
         step = _point_to_plane(points, foot, normal)
         found = Similarity(step.scale * found.scale, step.rotation @ found.rotation, step(found.translation[None])[0])
-        if abs(step.scale - 1) < 1e-6 and float(step.translation.norm()) < 1e-7:
+        if abs(step.scale - 1) < 1e-5 and float((step.rotation.diagonal() - 1).abs().max()) < 1e-10:
             break
     return found
 

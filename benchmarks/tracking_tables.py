@@ -20,8 +20,9 @@ _COLUMNS = {
 NOTES = f"""\
 * Cells with a stroke: median / 95th percentile over the frames (and points) of a clip; the last line has the median
   over the clips of each.
-* rotation: head rotation after one constant rotation a clip. face: true vertices of the face region to the tracked
-  surface after one similarity a clip, posed; neutral: the same for the faces at rest after a similarity of their own.
+* rotation: head rotation after one constant rotation a clip. face: true vertices of the face region that a camera
+  sees (no inner lips, no depths of the nostrils) to the tracked surface after one similarity a clip, posed; neutral:
+  the same for the faces at rest after a similarity of their own.
 * landmarks: tracked against true places in the picture, in percent of the distance of the outer eye corners; both
   heads' own idea of where a landmark lies is in it.
 * gaze: in the head after one constant rotation a clip; in camera: with nothing removed. Frames with shut eyes are not
