@@ -7,11 +7,17 @@ because the landmark tables were made on its people.
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from headstudio import storage
 from headstudio.capture.ingest import ingest
 from headstudio.records.capture import Capture
+from headstudio.records.track import Track
 from headstudio.synth.actor import SyntheticActor, make_actor
 from headstudio.synth.config import SynthConfig
+from headstudio.tracking.config import TrackingConfig
+from tracking_rows import Heads, Scores
+from tracking_scores import Pair, score
 
 SCHEMA, VERSION = "headstudio.benchmark.actor", 1
 
@@ -34,6 +40,11 @@ class Filmed:
     name: str
     actor: SyntheticActor
     capture: Capture
+
+    def judge(self, found: Track, heads: Heads, config: TrackingConfig) -> tuple[Scores, dict[str, Tensor]]:
+        """Against the truth."""
+        fitted, own = heads[found.identity.head], heads[self.actor.config.head]
+        return score(Pair(found, self.actor.truth(), self.capture, fitted, own))
 
 
 def _people(head: str, seeds: tuple[int, ...], lights: tuple[int, ...], focals_mm: tuple[float, ...]) -> list:
@@ -72,16 +83,22 @@ def name_of(config: SynthConfig) -> str:
     return f"{config.head}{config.seed}{light}_{config.focal_mm:.0f}mm"
 
 
+def is_filmed(folder: Path, config: SynthConfig) -> bool:
+    """Whether film and capture of just this configuration are there."""
+    told = folder / name_of(config) / "config.json"
+    if not told.exists():
+        return False
+    wanted = asdict(config)
+    # A choice that was unknown when the film was made did not exist then.
+    return all(wanted.get(key) == value for key, value in storage.read_json(told, SCHEMA, VERSION)["config"].items())
+
+
 def filmed(folder: Path, config: SynthConfig) -> Filmed:
     """The actor's film and capture, made where they are not there yet; both appear whole or not at all."""
-    name = name_of(config)
-    place, told = folder / name, folder / name / "config.json"
-    wanted = asdict(config)
-    known = storage.read_json(told, SCHEMA, VERSION)["config"] if told.exists() else None
-    # A choice that was unknown when the film was made did not exist then.
-    if known is None or any(wanted.get(key) != value for key, value in known.items()):
+    place = folder / name_of(config)
+    if not is_filmed(folder, config):
         with storage.replacing_folder(place) as building:
             actor = make_actor(building / "actor", config)
             ingest(actor.video, building / "capture")
-            storage.write_json(building / "config.json", SCHEMA, VERSION, {"config": wanted})
-    return Filmed(name, SyntheticActor(place / "actor", config), Capture.load(place / "capture"))
+            storage.write_json(building / "config.json", SCHEMA, VERSION, {"config": asdict(config)})
+    return Filmed(place.name, SyntheticActor(place / "actor", config), Capture.load(place / "capture"))

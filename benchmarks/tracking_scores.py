@@ -20,7 +20,7 @@ from headstudio.records.capture import Capture
 from headstudio.records.track import Track
 from headstudio.render.rasterise import rasterise
 from headstudio.synth.truth import Truth
-from headstudio.tracking.observations import OUTER_EYE_CORNERS
+from tracking_signals import apertures, eye_distance_px, kept, landmarks_px, rigid_landmarks, shake
 from tracking_surface import Similarity, Surface, lay_over, similarity_between
 
 CHANNELS = (
@@ -76,18 +76,28 @@ class Pair:
         return self.fitted.neutral(identity.coefficients[None], offsets)[0]
 
 
-def score(pair: Pair) -> dict[str, float | None]:
-    """All scores by name; None where the clip cannot tell."""
-    return {
+def score(pair: Pair) -> tuple[dict[str, float | None], dict[str, Tensor]]:
+    """All scores by name, None where the clip cannot tell; and the errors over time behind them."""
+    turns, gaze, surface, landmarks = (
+        turn_error_deg(*pair.turns), gaze_errors_deg(pair), surface_errors_mm(pair), landmark_errors_pct(pair)
+    )  # fmt: skip
+    scores = {
         **frame_scores(pair),
-        **rotation_scores(pair),
-        **surface_scores(pair),
-        **reprojection_scores(pair),
+        **_spread("rotation_deg", turns),
+        **_spread("surface_mm", surface["posed"].flatten()),
+        **_spread("neutral_mm", surface["neutral"].flatten()),
+        **_spread("landmarks_pct", landmarks),
+        **{key: value for name, angles in gaze.items() for key, value in _spread(name, angles.flatten()).items()},
         **expression_scores(pair),
         **blink_scores(pair),
-        **gaze_scores(pair),
+        **movement_scores(pair),
         **perspective_scores(pair),
     }
+    series = {
+        "rotation_deg": turns, "gaze_deg": gaze["gaze_deg"].mean(1), "surface_mm": surface["posed"].mean(1),
+        "landmarks_pct": landmarks,
+    }  # fmt: skip
+    return scores, series
 
 
 def frame_scores(pair: Pair) -> dict[str, float | None]:
@@ -111,21 +121,13 @@ def turn_error_deg(found: Tensor, true: Tensor) -> Tensor:
     return torch.rad2deg(roma.rotmat_to_rotvec(left).norm(dim=-1))
 
 
-def rotation_scores(pair: Pair) -> dict[str, float | None]:
-    """Head rotation error in degrees."""
-    return {f"rotation_deg_{name}": value for name, value in _spread(turn_error_deg(*pair.turns)).items()}
-
-
-def surface_scores(pair: Pair) -> dict[str, float | None]:
-    """Distance in mm (of the true head) of its face's vertices to the tracked surface, posed and neutral."""
+def surface_errors_mm(pair: Pair) -> dict[str, Tensor]:
+    """Distance in mm (of the true head) of its face's vertices to the tracked surface, (frames, points)."""
     frames = torch.linspace(0, pair.track.frames - 1, _SURFACE_FRAMES).long()
-    true = pair.truth.vertices_m[pair.rows[frames]].double()
-    posed = pair.posed(frames).double()
     face = seen_face(pair.actor, pair.truth.neutral_m)
-    moving = _surface_mm(pair, true, posed, face)
-    resting = _surface_mm(pair, pair.truth.neutral_m.double()[None], pair.neutral().double()[None], face)
-    told = {f"surface_mm_{name}": value for name, value in _spread(moving).items()}
-    return told | {f"neutral_mm_{name}": value for name, value in _spread(resting).items()}
+    true, posed = pair.truth.vertices_m[pair.rows[frames]].double(), pair.posed(frames).double()
+    resting = pair.truth.neutral_m.double()[None], pair.neutral().double()[None]
+    return {"posed": _surface_mm(pair, true, posed, face), "neutral": _surface_mm(pair, *resting, face)}
 
 
 def _surface_mm(pair: Pair, true: Tensor, posed: Tensor, face: Tensor) -> Tensor:
@@ -134,7 +136,7 @@ def _surface_mm(pair: Pair, true: Tensor, posed: Tensor, face: Tensor) -> Tensor
     clouds = [vertices[face] for vertices in true]
     onto = lay_over(clouds, surfaces, _start(pair, true, posed))
     apart = [surface.distance(onto(cloud)) for surface, cloud in zip(surfaces, clouds, strict=True)]
-    return torch.cat(apart) / onto.scale * 1000.0
+    return torch.stack(apart) / onto.scale * 1000.0
 
 
 def _start(pair: Pair, true: Tensor, posed: Tensor) -> Similarity:
@@ -169,32 +171,21 @@ def outside(head: HeadModel) -> Tensor:
     return triangles[~inside[triangles].any(1)]
 
 
-def reprojection_scores(pair: Pair) -> dict[str, float | None]:
-    """Distance in the picture between tracked and true places of the landmarks, in percent of the outer eye corners'.
+def landmark_errors_pct(pair: Pair) -> Tensor:
+    """Mean distance a frame of tracked and true places of the landmarks in the picture, in percent of the eye distance.
 
     Both heads say where the landmarks lie on them, and a part of what is left is that they do not say the same.
     """
-    crop, size_px = pair.capture.views[0].crop, pair.capture.size_px
-    true = (pair.truth.landmarks_px[pair.rows] - torch.tensor([crop.left_px, crop.top_px])) * size_px / crop.side_px
-    found = landmarks_px(pair)
+    true = true_landmarks_px(pair)
     known = (pair.fitted.landmark_weight > 0.5) & torch.isfinite(true).all(-1).all(0)
-    right, left = OUTER_EYE_CORNERS
-    # The eyes of a turned head come nearer to each other: the clip's median is the unit.
-    unit_px = (true[:, right] - true[:, left]).norm(dim=-1).median()
-    apart = ((found - true)[:, known].norm(dim=-1) / unit_px * 100.0).mean(1)
-    return {f"reprojection_pct_{name}": value for name, value in _spread(apart).items()}
+    found = landmarks_px(pair.track, pair.fitted, pair.capture.size_px)
+    return (found - true)[:, known].norm(dim=-1).mean(1) / eye_distance_px(true) * 100.0
 
 
-def landmarks_px(pair: Pair) -> Tensor:
-    """The tracked head's landmarks in the stored frames, (frames, 478, 2)."""
-    track, found = pair.track, []
-    view = next(iter(track.views.values()))
-    for frames in torch.arange(track.frames).split(32):
-        points = pair.fitted.landmark_points(pair.posed(frames))
-        T = view.T_camera_world[frames] @ track.T_world_head[frames]
-        homogeneous = (points @ T[:, :3, :3].mT + T[:, None, :3, 3]) @ view.K_px[frames].mT
-        found.append(homogeneous[..., :2] / homogeneous[..., 2:])
-    return torch.cat(found)
+def true_landmarks_px(pair: Pair) -> Tensor:
+    """Where the landmarks truly are in the stored frames, (frames, 478, 2); NaN where the actor's head has none."""
+    crop, size_px = pair.capture.views[0].crop, pair.capture.size_px
+    return (pair.truth.landmarks_px[pair.rows] - torch.tensor([crop.left_px, crop.top_px])) * size_px / crop.side_px
 
 
 def expression_scores(pair: Pair) -> dict[str, float | None]:
@@ -251,8 +242,29 @@ def matched(found: list[float], true: list[float]) -> int:
     return len(used_found)
 
 
-def gaze_scores(pair: Pair) -> dict[str, float | None]:
-    """Angles between directions of gaze, both eyes, where the eyes are open.
+def movement_scores(pair: Pair) -> dict[str, float | None]:
+    """Jitter against truth, the detector's beside it, and what is left of blinks and lip closures in the picture."""
+    found, true = landmarks_px(pair.track, pair.fitted, pair.capture.size_px), true_landmarks_px(pair)
+    raw = pair.capture.views[0].landmarks_px[..., :2].double()
+    seen = torch.isfinite(raw).flatten(1).all(1)
+    rigid, everything = rigid_landmarks(pair.fitted), [slice(0, len(found))]
+    rigid = rigid[torch.isfinite(true[:, rigid]).all(-1).all(0)]
+    filled = torch.where(seen[:, None, None], raw, true)[:, rigid]
+    unit_px = eye_distance_px(true)
+    times = (pair.track.times_s + pair.capture.views[0].source.start_s).double().numpy()
+    events_s = {"lids": pair.truth.blinks_s.tolist(), "lips": pair.truth.closures_s.tolist()}
+    told: dict[str, float | None] = {
+        "jitter_pct": shake(found[:, rigid] - true[:, rigid], everything) / unit_px * 100.0,
+        "jitter_raw_pct": shake(filled - true[:, rigid], everything) / unit_px * 100.0,
+    }
+    for points, ending in ((found, ""), (raw, "_raw")):
+        for (name, moments), now, was in zip(events_s.items(), apertures(points), apertures(true), strict=True):
+            told[f"{name}_kept{ending}"] = kept(now, was, times, moments)
+    return told
+
+
+def gaze_errors_deg(pair: Pair) -> dict[str, Tensor]:
+    """Angles between directions of gaze, (frames with open eyes, 2 eyes).
 
     * `gaze_deg`: in the head, after one constant rotation a clip that carries true onto found directions;
     * `gaze_raw_deg`: in the head, with no rotation but that between the two heads' frames;
@@ -266,12 +278,11 @@ def gaze_scores(pair: Pair) -> dict[str, float | None]:
     same_frame = true @ mean_turn(found_turn, true_turn).T
     moved = roma.special_procrustes(found[seen].flatten(0, 1).T @ true[seen].flatten(0, 1))
     assert isinstance(moved, Tensor)
-    measures = {
-        "gaze_deg": angle_deg(found, true @ moved.T),
-        "gaze_raw_deg": angle_deg(found, same_frame),
-        "gaze_camera_deg": angle_deg(found @ found_turn.mT, true @ true_turn.mT),
+    return {
+        "gaze_deg": angle_deg(found, true @ moved.T)[seen],
+        "gaze_raw_deg": angle_deg(found, same_frame)[seen],
+        "gaze_camera_deg": angle_deg(found @ found_turn.mT, true @ true_turn.mT)[seen],
     }
-    return {f"{k}_{name}": v for k, angles in measures.items() for name, v in _spread(angles[seen].flatten()).items()}
 
 
 def directions(gaze_rad: Tensor) -> Tensor:
@@ -294,7 +305,6 @@ def perspective_scores(pair: Pair) -> dict[str, float | None]:
     return {"perspective_ratio": true_px / found_px, "perspective_difference": side / found_px - side / true_px}
 
 
-def _spread(values: Tensor) -> dict[str, float | None]:
-    values = values.double()
-    median, p95 = torch.quantile(values, torch.tensor([0.5, 0.95], dtype=torch.float64)).tolist()
-    return {"median": median, "p95": p95}
+def _spread(name: str, values: Tensor) -> dict[str, float | None]:
+    median, p95 = torch.quantile(values.double(), torch.tensor([0.5, 0.95], dtype=torch.float64)).tolist()
+    return {f"{name}_median": median, f"{name}_p95": p95}

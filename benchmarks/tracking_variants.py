@@ -1,30 +1,46 @@
 """The ways of tracking that are compared, by name; a row a variant in every table."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from headstudio.tracking.config import TrackingConfig
+from tracking_real import withheld_landmarks
 
 _CHANGES: dict[str, dict[str, Any]] = {
     "default": {},
     "no-photometric": {"photometric.enabled": False},
     "no-smoothing": {"smoothing.enabled": False},
+    "no-offsets": {"freeform.fields": 0},
     "ict-fitted": {"head": "ict"},
+    # Measured by landmarks that they were not shown.
+    "withheld": {"solve.withheld": withheld_landmarks},
+    "withheld-no-photometric": {"solve.withheld": withheld_landmarks, "photometric.enabled": False},
+    "withheld-mean-head": {
+        "solve.withheld": withheld_landmarks,
+        "solve.identity_prior": 1e9,
+        "freeform.fields": 0,
+        "photometric.enabled": False,
+    },
 }
-"""Dotted fields of `TrackingConfig` that each variant sets."""
+"""Dotted fields of `TrackingConfig` that each variant sets; what must be computed first is a function."""
 
 
-def variants() -> dict[str, TrackingConfig]:
-    """All variants by name."""
-    return {name: changed(TrackingConfig(), changes) for name, changes in _CHANGES.items()}
+def names() -> list[str]:
+    """Of all variants."""
+    return list(_CHANGES)
 
 
-def changed(config: Any, changes: dict[str, Any]) -> Any:
+def variant(name: str) -> TrackingConfig:
+    """The configuration of a variant."""
+    return changed(TrackingConfig(), _CHANGES[name])
+
+
+def changed(config: Any, changes: dict[str, Any | Callable[[], Any]]) -> Any:
     """A configuration with dotted fields set to other values; a name that it lacks is a `KeyError`."""
     for path, value in changes.items():
-        config = _with(config, path.split("."), value)
+        config = _with(config, path.split("."), value() if callable(value) else value)
     return config
 
 

@@ -52,13 +52,17 @@ def perfect(head):
     truth = SimpleNamespace(
         head="makehuman", width_px=640, height_px=480, times_s=times, K_px=K, T_camera_head=T, arkit=arkit,
         gaze_rad=gaze, neutral_m=neutral[0], vertices_m=vertices.half(), landmarks_px=pixels[..., :2] / pixels[..., 2:],
-        blinks_s=times[[10, 30]],
+        blinks_s=times[[10, 30]], closures_s=times[[6]],
     )  # fmt: skip
     crop = Crop(100.0, 20.0, 400.0)
     K_stored = K.clone()
     K_stored[:, :2, 2] -= torch.tensor([crop.left_px, crop.top_px])
     K_stored[:, :2] *= 200 / crop.side_px
-    view = SimpleNamespace(crop=crop, source=SimpleNamespace(start_s=0.0))
+    detected = torch.full((FRAMES, 478, 3), torch.nan)
+    detected[..., :2] = (truth.landmarks_px - torch.tensor([crop.left_px, crop.top_px])) * 200 / crop.side_px
+    detected[..., 2] = 0.0
+    detected[..., :2] += torch.randn(FRAMES, 478, 2, generator=generator)
+    view = SimpleNamespace(crop=crop, source=SimpleNamespace(start_s=0.0), landmarks_px=detected)
     track = Track(
         "a", 200, HeadIdentity("makehuman", identity), times, state.expression, arkit, state.neck_rad, state.jaw_rad,
         gaze, T, {"main": TrackView(K_stored, torch.eye(4).repeat(FRAMES, 1, 1))}, neutral_light(FRAMES),
@@ -72,14 +76,17 @@ def with_track(pair, **changes):
 
 
 def test_the_truth_scores_perfectly(perfect):
-    found = scores.score(perfect)
+    found, series = scores.score(perfect)
     assert found["frames_share"] == 1.0 and found["usable_share"] == 1.0
-    for name in ("rotation_deg_p95", "gaze_deg_p95", "gaze_raw_deg_p95", "gaze_camera_deg_p95", "reprojection_pct_p95"):
+    for name in ("rotation_deg_p95", "gaze_deg_p95", "gaze_raw_deg_p95", "gaze_camera_deg_p95", "landmarks_pct_p95"):
         assert found[name] == pytest.approx(0.0, abs=0.05), name
     # Half precision of the truth's vertices.
     assert found["surface_mm_p95"] < 0.15 and found["neutral_mm_p95"] < 0.01
     assert all(found[f"correlation_{c}"] > 0.9999 and abs(found[f"amplitude_{c}"] - 1) < 1e-4 for c in scores.CHANNELS)
     assert found["blink_precision"] == found["blink_recall"] == 1.0
+    assert found["jitter_pct"] < 0.01 < found["jitter_raw_pct"]
+    assert found["lids_kept"] == pytest.approx(1.0, abs=1e-3) and found["lips_kept"] == pytest.approx(1.0, abs=1e-3)
+    assert {"rotation_deg", "gaze_deg", "surface_mm", "landmarks_pct"} <= series.keys()
     assert found["perspective_ratio"] == pytest.approx(1.0, abs=1e-5)
     assert found["perspective_difference"] == pytest.approx(0.0, abs=1e-5)
 
@@ -87,31 +94,31 @@ def test_the_truth_scores_perfectly(perfect):
 def test_another_frame_of_the_head_costs_nothing_but_a_wrong_turn_does(perfect):
     T = perfect.track.T_world_head.clone()
     T[:, :3, :3] = T[:, :3, :3] @ roma.rotvec_to_rotmat(torch.tensor([0.1, -0.05, 0.02]))
-    assert scores.rotation_scores(with_track(perfect, T_world_head=T))["rotation_deg_p95"] < 1e-3
+    assert scores.turn_error_deg(*with_track(perfect, T_world_head=T).turns).max() < 1e-3
     T[: FRAMES // 2, :3, :3] = T[: FRAMES // 2, :3, :3] @ roma.rotvec_to_rotmat(torch.tensor([0.0, 0.1, 0.0]))
     # Half of the frames are off by 0.1 rad against the others; the constant rotation halves it.
-    found = scores.rotation_scores(with_track(perfect, T_world_head=T))
-    assert found["rotation_deg_median"] == pytest.approx(2.865, abs=0.02)
+    found = scores.turn_error_deg(*with_track(perfect, T_world_head=T).turns)
+    assert float(found.median()) == pytest.approx(2.865, abs=0.02)
 
 
 def test_known_errors_of_gaze_surface_and_lens(perfect, head):
     turned = perfect.track.gaze_rad.clone()
     turned[..., 1] += 0.1
-    found = scores.gaze_scores(with_track(perfect, gaze_rad=turned))
-    assert found["gaze_deg_median"] < 1.0 and found["gaze_raw_deg_median"] == pytest.approx(5.6, abs=0.3)
+    found = scores.gaze_errors_deg(with_track(perfect, gaze_rad=turned))
+    assert found["gaze_deg"].median() < 1.0 and float(found["gaze_raw_deg"].median()) == pytest.approx(5.6, abs=0.3)
     offsets = torch.zeros(head.vertices, 3)
     ball = (perfect.truth.neutral_m - perfect.truth.neutral_m[head.region("nose")].mean(0)).norm(dim=1) < 0.02
     offsets[ball, 2] = 0.006
     identity = HeadIdentity("makehuman", perfect.track.identity.coefficients, offsets)
-    found = scores.surface_scores(with_track(perfect, identity=identity))
-    assert found["surface_mm_median"] < 0.6 and 1.0 < found["surface_mm_p95"] < 6.0
+    found = scores.surface_errors_mm(with_track(perfect, identity=identity))["posed"].flatten()
+    assert found.median() < 0.6 and 1.0 < found.quantile(0.95) < 6.0
     view = perfect.track.views["main"]
     K = view.K_px.clone()
     K[:, 0, 0] *= 1.25
     wrong = with_track(perfect, views={"main": replace(view, K_px=K)})
     assert scores.perspective_scores(wrong)["perspective_ratio"] == pytest.approx(0.8, abs=1e-5)
     assert scores.perspective_scores(wrong)["perspective_difference"] == pytest.approx(640 / 900 * -0.2, abs=1e-5)
-    assert scores.reprojection_scores(wrong)["reprojection_pct_median"] > 2.0
+    assert scores.landmark_errors_pct(wrong).median() > 2.0
 
 
 def test_blinks_are_counted_once_and_only_near_their_time(perfect):
