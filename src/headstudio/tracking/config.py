@@ -102,6 +102,35 @@ class QualityConfig:
 
 
 @dataclass(frozen=True)
+class CausalConfig:
+    """Following frame by frame, without looking ahead; each pair is (cut-off in Hz at rest, by how many Hz one unit a
+    second raises it)."""
+
+    filtered: bool = True
+    """Switch it off to see the solve of every frame alone."""
+    rotation: tuple[float, float] = (1.0, 5.0)
+    """Head rotation; the unit is a radian."""
+    translation: tuple[float, float] = (1.0, 25.0)
+    """Head translation; the unit is a metre."""
+    expression: tuple[float, float] = (0.7, 6.0)
+    """Expression units; a blink raises the cut-off beyond what it needs."""
+    gaze: tuple[float, float] = (1.0, 20.0)
+    """Eye rotation; the unit is a radian."""
+    jaw: tuple[float, float] = (1.0, 20.0)
+    """Jaw rotation, for heads whose jaw is a joint; the unit is a radian."""
+    speed_hz: float = 5.0
+    """Cut-off of the speed itself (One Euro's authors: 1, at which the first frame of a blink would not count)."""
+    iterations: int = 2
+    """Gauss-Newton steps from the last frame's solution."""
+    patience_s: float = 0.5
+    """After a longer gap, or a longer step back in time, following begins anew."""
+    solve: SolveConfig = field(default_factory=SolveConfig)
+    """What a frame is fitted to; `solve.iterations` is for frames without a last one."""
+    quality: QualityConfig = field(default_factory=QualityConfig)
+    """What makes a frame unusable."""
+
+
+@dataclass(frozen=True)
 class TrackingConfig:
     """How a capture is tracked."""
 

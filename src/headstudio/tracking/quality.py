@@ -29,16 +29,23 @@ def yaw_rad(rotation: Float[Tensor, "frames 3 3"]) -> Float[Tensor, " frames"]:
     return torch.atan2(rotation[:, 0, 2], -rotation[:, 2, 2])
 
 
+def trust(
+    error_m: Float[Tensor, " frames"], usual_m: float, yaw_deg: Float[Tensor, " frames"], config: QualityConfig
+) -> Float[Tensor, " frames"]:
+    """Confidence in [0, 1] that follows from the fit alone: its error against what is usual, and how far the head is
+    turned away."""
+    excess = (error_m / max(usual_m, 1e-6) - 1.0).clamp_min(0.0)
+    turned = ((yaw_deg / config.largest_yaw_deg - 0.75) / 0.25).clamp(0.0, 1.0)
+    fit = 1.0 / (1.0 + (excess / _HALF_TRUST) ** 2) * torch.exp(-((error_m / _HOPELESS_M) ** 2))
+    return fit * (1.0 - 0.5 * turned)
+
+
 def judge(
     view: CaptureView, state: FrameState, error_m: Float[Tensor, " frames"], seen: Tensor, config: QualityConfig
 ) -> tuple[Float[Tensor, " frames"], Bool[Tensor, " frames"]]:
     """Confidence in [0, 1] and whether each frame is usable."""
-    usual = error_m[seen].median().clamp_min(1e-6)
-    excess = (error_m / usual - 1.0).clamp_min(0.0)
-    confidence = 1.0 / (1.0 + (excess / _HALF_TRUST) ** 2) * torch.exp(-((error_m / _HOPELESS_M) ** 2))
     yaw = yaw_rad(state.rotation).abs().rad2deg()
-    turned = ((yaw / config.largest_yaw_deg - 0.75) / 0.25).clamp(0.0, 1.0)
-    confidence = confidence * (1.0 - 0.5 * turned)
+    confidence = trust(error_m, float(error_m[seen].median()), yaw, config)
     measured = {name: value.nan_to_num(0.0) for name, value in view.quality.items()}
     if "confidence" in measured:
         confidence = confidence * measured["confidence"].clamp(0.0, 1.0)
