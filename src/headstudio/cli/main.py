@@ -14,15 +14,18 @@ VERBS = {
     "make": "a video becomes an avatar, the whole way; goes on where it stopped",
     "demo": "the whole way with a synthetic actor, whose truth is known",
     "ingest": "a video becomes a capture: frames, landmarks, mattes, quality, split",
+    "import": "a tracked dataset in the layout of INSTA or GaussianAvatars becomes a capture",
     "track": "how the head moved in a capture",
     "train": "a tracked capture becomes an avatar, by a method of your choice",
     "train-driver": "learn to drive an avatar from a source that does not fit it directly",
     "evaluate": "numbers on the held-out frames",
     "drive": "an avatar re-enacts a video, a capture or an ARKit recording",
-    "export": "an avatar for other programs",
+    "export": "an avatar for other programs, or a tracked capture for the methods of peers",
     "doctor": "what this machine has and lacks",
 }
 """Every verb with its line of help; `headstudio.cli.<verb>` holds its `Options` and its `run`."""
+_MODULES = {"import": "import_dataset"}
+"""Verbs that cannot be names of modules."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _perform(verb: str, arguments: list[str]) -> int:
-    module = importlib.import_module(f"headstudio.cli.{verb.replace('-', '_')}")
+    module = importlib.import_module(f"headstudio.cli.{_MODULES.get(verb, verb.replace('-', '_'))}")
     from headstudio.cli.options import parse, perform
 
     return perform(module.run, parse(module.Options, f"headstudio {verb}", arguments, getattr(module, "explain", None)))

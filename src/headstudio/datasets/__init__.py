@@ -1,0 +1,1 @@
+"""Tracked datasets of peers, read into captures and tracks: the layouts of INSTA and of GaussianAvatars (VHAP)."""
