@@ -104,11 +104,10 @@ def score_real(
     scores: dict[str, float | None] = frame_scores(track, capture, found)
     series: dict[str, Tensor] = {}
     if withheld:
-        series["withheld_pct"] = (found - raw)[:, list(withheld)].norm(dim=-1).mean(1) / unit_px * 100.0
-        held_out = series["withheld_pct"][capture.split.held_out_start :]
-        scores |= _interval("withheld_pct", held_out) | {
-            "withheld_pct_training": _mean(series["withheld_pct"][: capture.split.train_end])
-        }
+        error_pct = (found - raw)[:, list(withheld)].norm(dim=-1).mean(1) / unit_px * 100.0
+        series["withheld_pct"] = error_pct[capture.split.held_out_start :]
+        scores |= _interval("withheld_pct", series["withheld_pct"])
+        scores["withheld_pct_training"] = float(error_pct[: capture.split.train_end].nanmean())
     series["psnr_db"] = held_out_psnr(track, capture, head)
     scores |= _interval("psnr_db", series["psnr_db"])
     scores |= _movement(raw, found, track.times_s, rigid_landmarks(head), unit_px, series)
@@ -159,8 +158,3 @@ def _interval(name: str, values: Tensor) -> dict[str, float | None]:
     if found is None:
         return {name: None}
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-def _mean(values: Tensor) -> float | None:
-    known = values[torch.isfinite(values)]
-    return float(known.mean()) if len(known) else None

@@ -165,7 +165,18 @@ def real_table(bench: Bench, rows: Mapping[str, Mapping[str, Scores]]) -> list[s
                     frames,
                 ]
             )
-    return markdown(head, lines)
+    return [*markdown(head, lines), *_paired(bench, rows, list(names))]
+
+
+def _paired(bench: Bench, rows: Mapping[str, Mapping[str, Scores]], names: Sequence[str]) -> list[str]:
+    """Differences on the same held-out frames, against the first variant that has the score."""
+    lines = []
+    for key, title, higher in (("withheld_pct", "withheld %", False), ("psnr_db", "PSNR dB", True)):
+        having = [label for label, clips in rows.items() if any(f"{key}_low" in scores for scores in clips.values())]
+        for label in having[1:]:
+            cells = [_difference(bench, having[0], label, [name], key, higher) for name in names]
+            lines.append([f"{title}, {label} against {having[0]}", *cells])
+    return ["", *markdown(["difference", *names], lines)] if lines else []
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
@@ -192,15 +203,18 @@ def _ranged(scores: Scores, key: str) -> str:
     return "" if value is None else f"{value:.2f} [{number(low, 2)}, {number(high, 2)}]"
 
 
-def _difference(bench: Bench, first: str, other: str, clips: Sequence[str], key: str) -> str:
+def _difference(
+    bench: Bench, first: str, other: str, clips: Sequence[str], key: str, higher_is_better: bool = False
+) -> str:
     """Of the means over all frames of all clips, one after the other."""
-    pairs = [(bench.series(other, clip)[key], bench.series(first, clip)[key]) for clip in clips]
+    made = [clip for clip in clips if all(bench.place(label, clip).exists() for label in (first, other))]
+    pairs = [(bench.series(other, clip)[key], bench.series(first, clip)[key]) for clip in made]
     found = mean_interval(torch.cat([a - b for a, b in pairs]), BootstrapConfig()) if pairs else None
     if found is None:
         return ""
     # What is nothing at the last digit shown is nothing.
     small = abs(found.value) < _NOTHING
-    mark = "=" if small else {"better": "+", "worse": "-", "tie": "="}[verdict(found, higher_is_better=False)]
+    mark = "=" if small else {"better": "+", "worse": "-", "tie": "="}[verdict(found, higher_is_better)]
     return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}] {mark}"
 
 
