@@ -54,13 +54,13 @@ class SmoothingConfig:
 
     enabled: bool = True
     """Switch it off to see the solve of every frame alone."""
-    rotation: tuple[float, float] = (3.0, 0.015)
-    """Head rotation; the jump in radians."""
-    translation: tuple[float, float] = (3.0, 0.004)
+    rotation: tuple[float, float] = (3.0, 0.03)
+    """Head rotation; the jump in radians, above the errors that a moving mouth makes in the pose."""
+    translation: tuple[float, float] = (3.0, 0.006)
     """Head translation; the jump in metres."""
     expression: tuple[float, float] = (3.0, 0.02)
     """Expression units; the jump in activation, small enough that a blink or a plosive passes untouched."""
-    gaze: tuple[float, float] = (4.0, 0.015)
+    gaze: tuple[float, float] = (4.0, 0.02)
     """Eye rotation; the jump in radians, small enough that saccades pass."""
 
 

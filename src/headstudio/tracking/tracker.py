@@ -27,9 +27,10 @@ from headstudio.tracking.observations import (
     landmark_weights,
 )  # fmt: skip
 from headstudio.tracking.photometric import refine, set_the_scene, texture_of
-from headstudio.tracking.points import FrameState, PointModel, articulation, join, landmark_model
+from headstudio.tracking.points import FrameState, PointModel, articulation, landmark_model
 from headstudio.tracking.priors import prior_term
 from headstudio.tracking.quality import judge, landmark_error_m
+from headstudio.tracking.seam import looking_back
 from headstudio.tracking.smoothing import fill, fill_rotations, smooth, smooth_rotations
 from headstudio.tracking.solver import Bounds, Term, minimise
 
@@ -165,10 +166,9 @@ def settle(
 
 
 def in_parts(capture: Capture, states: FrameState, work: Callable[[FrameState, slice], FrameState]) -> FrameState:
-    """Treat the training frames and all others apart, so that nothing leaks from what is held out; the seam lies in
-    the gap between them."""
-    parts = (slice(0, capture.split.train_end), slice(capture.split.train_end, capture.frames))
-    return join([work(states.at(part), part) for part in parts if part.start < part.stop])
+    """Treat the training frames alone and all others with them, so that nothing leaks from what is held out; the seam
+    is blended in the gap between them."""
+    return looking_back(states, capture.split, work)
 
 
 def smooth_pose(
