@@ -30,6 +30,8 @@ def workshop(tmp_path_factory):
     next((folder / "lost-frame" / "frames").rglob("*.jpg")).unlink()
     shutil.rmtree(folder / "untracked" / "track")
     (folder / "lost-weights" / "weights.safetensors").unlink()
+    (folder / "peer").mkdir()
+    (folder / "peer" / "transforms.json").write_text(json.dumps({"frames": []}))
     (folder / "text.txt").write_text("not a video")
     (folder / "text.mp4").write_text("not a video either")
     (folder / "wrong.csv").write_text("Timecode,jawOpen\n00:00:00:00,1\n")
@@ -50,6 +52,11 @@ BAD = [
     ("ingest {w}/text.mp4 -o {w}/capture", "not a video"),
     ("ingest {w}/capture -o {w}/new", "capture"),
     ("ingest {w}/text.mp4 -o {w}/new --fps -3", "error"),
+    ("import {w}/absent -o {w}/new", "no transforms.json"),
+    ("import {w}/capture -o {w}/new", "no transforms.json"),
+    ("import {w}/text.txt -o {w}/new", "no transforms.json"),
+    ("import {w}/peer -o {w}/capture", "names no frame"),
+    ("import {w}/peer -o {w}/new --fps 0", "--fps must be positive"),
     ("track {w}/absent", "no headstudio.capture here"),
     ("track {w}/text.txt", "error"),
     ("track {w}/newer-capture", "update headstudio"),
@@ -86,6 +93,12 @@ BAD = [
     ("export {w}/avatar --to hologram -o {w}/new", "choose one of"),
     ("export {w}/avatar -o {w}/text.txt/new.glb", "text.txt"),
     ("export {w}/newer-avatar -o {w}/new.glb", "update headstudio"),
+    ("export {w}/capture -o {w}/new", "choose one of: gaussian-avatars"),
+    ("export {w}/untracked --to gaussian-avatars -o {w}/new", "headstudio track"),
+    ("export {w}/broken-json --to gaussian-avatars -o {w}/new", "cannot be read"),
+    ("export {w}/capture --to gaussian-avatars -o {w}/new --background beach", "white, black, keep"),
+    ("export {w}/capture --to gaussian-avatars -o {w}/new --with {w}/other", "--with goes with an avatar"),
+    ("export {w}/capture --to gaussian-avatars -o {w}/text.txt/new", "text.txt"),
     ("make {w}/absent.mp4 -o {w}/new", "absent.mp4"),
     ("make {w}/text.mp4 -o {w}/text.txt", "text.txt"),
     ("make {w}/text.mp4 -o {w}/new --method nobody", "choose one of"),

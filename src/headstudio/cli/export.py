@@ -1,4 +1,4 @@
-"""`headstudio export`: an avatar for other programs."""
+"""`headstudio export`: an avatar for other programs, or a tracked capture as a dataset for the methods of peers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,26 +8,38 @@ from tyro.conf import Positional, arg
 
 from headstudio.cli.console import Display
 from headstudio.cli.options import Common, Result
+from headstudio.errors import HeadstudioError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Common):
-    """Write an avatar in a form that other programs take."""
+    """Write an avatar in a form that other programs take, or a tracked capture in a form that other methods take."""
 
     avatar: Annotated[Positional[Path], arg(metavar="AVATAR")]
-    """The avatar folder."""
+    """The avatar folder, or the capture folder."""
     to: str = "glb"
-    """The form: glb is a textured, rigged mesh with 52 ARKit blendshapes."""
+    """The form: for an avatar, glb is a textured, rigged mesh with 52 ARKit blendshapes; for a capture,
+    gaussian-avatars is a dataset folder with cameras, pictures, masks and, if HEADSTUDIO_FLAME names your FLAME file,
+    FLAME parameters."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")]
-    """The file to write."""
+    """The file or folder to write."""
     performance: Annotated[Path | None, arg(name="with", metavar="PERFORMANCE")] = None
     """A video, capture, motion or ARKit CSV to put in as an animation."""
     own: bool = False
     """The performance is of the avatar's own person in front of the same camera."""
+    background: str = "white"
+    """What lies behind the person in a dataset: white, black, or keep for the picture as filmed with the mask as
+    alpha."""
 
 
 def run(options: Options, display: Display) -> Result:
-    """Export the avatar."""
+    """Export the avatar or the capture."""
+    if (options.avatar / "capture.json").is_file():
+        return _export_capture(options, display)
+    return _export_avatar(options, display)
+
+
+def _export_avatar(options: Options, display: Display) -> Result:
     from headstudio.cli.sources import load_performance, load_subject
     from headstudio.drivers.drive import DriveConfig, transferred
     from headstudio.export.targets import export_avatar
@@ -41,3 +53,19 @@ def run(options: Options, display: Display) -> Result:
     written = export_avatar(avatar, options.to, options.output, motion)
     content = {"file": written, "bytes": written.stat().st_size, "target": options.to, "warnings": warnings}
     return Result("\n".join([*warnings, f"{written} is written ({written.stat().st_size / 1e6:.1f} MB)."]), content)
+
+
+def _export_capture(options: Options, display: Display) -> Result:
+    from headstudio.cli.sources import load_source
+    from headstudio.export.peer_dataset import export_capture
+
+    if options.performance is not None:
+        raise HeadstudioError("--with goes with an avatar", next_step="name an avatar folder, or leave --with out")
+    source = load_source(options.avatar)
+    written = export_capture(source.capture, source.track, options.to, options.output, options.background, display)
+    content = {"folder": written.folder, "frames": written.frames, "flame": written.refitted, "target": options.to}
+    told = "without FLAME parameters (set HEADSTUDIO_FLAME to your FLAME file to have them)"
+    if written.refitted is not None:
+        distances = ", ".join(f"{name} {value:.2f}" for name, value in written.refitted.items())
+        told = f"with FLAME parameters; FLAME's surface from the tracked one, {distances}"
+    return Result(f"{written.folder} is written: {written.frames} frames, {told}.", content)
