@@ -13,15 +13,19 @@ from headstudio.heads.base import HeadModel
 from headstudio.progress import Silent
 from headstudio.records.capture import Capture
 from headstudio.records.track import Track
-from headstudio.tracking.config import PhotometricConfig, SmoothingConfig, SolveConfig, TrackingConfig
+from headstudio.tracking.config import FreeformConfig, PhotometricConfig, SmoothingConfig, SolveConfig, TrackingConfig
 from headstudio.tracking.tracker import track, track_with
 
 FOCAL_PX = 500.0
 LANDMARKS = TrackingConfig(
     focal_px=FOCAL_PX, photometric=PhotometricConfig(enabled=False), smoothing=SmoothingConfig(enabled=False)
 )
-TRUSTING = replace(LANDMARKS, solve=SolveConfig(noise_m=0.0002, independence=1.0, sparsity=0.05, expression_prior=0.05))
-"""For detectors without noise: the priors step back."""
+TRUSTING = replace(
+    LANDMARKS,
+    solve=SolveConfig(noise_m=0.0002, independence=1.0, sparsity=0.05, expression_prior=0.05),
+    freeform=FreeformConfig(fields=0),
+)
+"""For detectors without noise and people of the basis: the priors step back."""
 
 
 @pytest.fixture(scope="module")

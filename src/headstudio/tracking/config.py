@@ -23,7 +23,13 @@ class SolveConfig:
     """Weight of the face oval, which the detector lets slide along the silhouette as the head turns."""
     withheld: tuple[int, ...] = ()
     """Landmarks that the solve does not look at, to be measured by them."""
-    identity_prior: float = 8.0
+    lid_gap: float = 0.15
+    """Weight of the distance between the lids (paper 4, E_lid)."""
+    lip_gap: float = 0.15
+    """Weight of the distance between the inner lips."""
+    gap_noise_m: float = 0.0007
+    """Standard deviation of such a distance."""
+    identity_prior: float = 2.0
     """Weight of the identity coefficients' standard normal prior; above 1 because the detector repeats the same error
     in every key frame."""
     sparsity: float = 2.5
@@ -44,8 +50,39 @@ class SolveConfig:
     """Expected focal length over the longer side of the source picture: between phones (0.8) and studios (2)."""
     focal_log_deviation: float = 0.5
     """Standard deviation of the logarithm of the focal length."""
+    principal_deviation: float = 0.02
+    """Standard deviation of the principal point from the middle of the source picture, over its longer side; 0 fixes
+    it there."""
     iterations: int = 12
     """Most Gauss-Newton steps of one solve."""
+
+
+@dataclass(frozen=True)
+class CalibrationConfig:
+    """The detector's own errors on this person, learned once the pictures have said how the head is turned."""
+
+    enabled: bool = True
+    """Switch it off to take the landmarks as they come."""
+    constant_m: float = 0.002
+    """Standard deviation of what a landmark always misses."""
+    by_view_m: float = 0.004
+    """Standard deviation of what it misses further, per unit of the direction from which the head is seen."""
+    independence: float = 0.05
+    """Share of the frames that carry news: neighbours in time err together."""
+
+
+@dataclass(frozen=True)
+class FreeformConfig:
+    """Identity beyond the head's basis: smooth displacement fields with a Gaussian-process prior."""
+
+    fields: int = 60
+    """Displacement fields, each in three directions; 0 keeps identity inside the basis."""
+    proportion: float = 0.02
+    """Standard deviation of the head's proportions (its width, height and depth stretched and sheared)."""
+    deviations_m: tuple[float, ...] = (0.002, 0.001)
+    """Standard deviation of the displacement at each scale."""
+    lengths_m: tuple[float, ...] = (0.05, 0.02)
+    """Distance over which displacements of each scale go together."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +110,26 @@ class PhotometricConfig:
     sizes_px: tuple[int, ...] = (96, 160)
     """Side of the frames at each level, coarse ones for the pose and the last for the face alone; resolution is
     reduced where it costs no accuracy (paper 1, section 3.2)."""
+    bundle_sizes_px: tuple[int, ...] = (96, 160, 256)
+    """Side of the key frames at each level of the bundle adjustment."""
+    bundle_rounds: int = 2
+    """Times that the appearance is learned anew at each level."""
+    bundle_steps: int = 4
+    """Gauss-Newton steps of one round."""
     iterations: int = 4
-    """Gauss-Newton steps per level."""
+    """Gauss-Newton steps per level of the frames."""
     samples: int = 1000
     """Surface points that are compared with the picture."""
-    noise: float = 0.06
-    """Standard deviation of a colour (range 1) that the static texture cannot explain."""
-    independence: float = 0.1
+    noise: float = 0.1
+    """Standard deviation of the local contrast (in logarithms of light) that a fixed pattern cannot explain."""
+    independence: float = 0.3
     """Share of the samples that carry news."""
     texture_size_px: int = 256
     """Side of the by-product texture."""
-    landmark_slack: float = 0.15
+    landmark_share: float = 0.07
+    """Share of their weight that landmarks keep where the pictures decide how the head is turned: landmarks slide with
+    the view, the skin does not."""
+    landmark_slack: float = 0.5
     """A frame keeps its landmark solution when its landmark error would grow by more than this share."""
 
 
@@ -138,12 +184,21 @@ class TrackingConfig:
     """Registered name of the head model to fit."""
     focal_px: float | None = None
     """Focal length in pixels of the source picture where it is known; estimated over the training part otherwise."""
+    principal_px: tuple[float, float] | None = None
+    """Principal point in pixels of the source picture where it is known."""
     key_frames: int = 24
     """Training frames, spread over pose and expression, from which identity and focal length are learned."""
     seed: int = 0
     """Seed of the choice of surface samples."""
+    processes: int | None = None
+    """Processes that share the frames, whose number does not change the result; by default one in a program, and as
+    many as pay off on the command line."""
     solve: SolveConfig = field(default_factory=SolveConfig)
     """The landmark solve."""
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    """The detector's errors on this person."""
+    freeform: FreeformConfig = field(default_factory=FreeformConfig)
+    """Identity beyond the head's basis."""
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     """Smoothing over time."""
     photometric: PhotometricConfig = field(default_factory=PhotometricConfig)

@@ -1,26 +1,30 @@
-"""Who it is and through which lens: identity and focal length over key frames, jointly with their expressions.
+"""Who it is and through which lens: identity, focal length and principal point over key frames, jointly with their
+poses and expressions.
 
 Identity is paid for once and expression in every frame, so what all frames share becomes identity and frames at
 rest come out with no expression.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headstudio.tracking.observations import Observations, weigh
 from headstudio.tracking.points import FrameState, PointModel
 from headstudio.tracking.quadratic import bounded_minimum
-from headstudio.tracking.solver import Bounds, Quadratic, Term, see
+from headstudio.tracking.solver import Bounds, Projected, Quadratic, Term, see
 
-_STEPS = 40
-_DEPTH = 5
-"""Index of the third translation among the unknowns of a frame."""
+_PLACE = slice(3, 6)
+"""The translation among the unknowns of a frame."""
+_LENS = 3
+"""Shared unknowns after the identity: logarithm of the focal length, principal point."""
 _LARGEST_STEP = 0.3
 """Of the logarithm of the focal length."""
+_CONVERGED = 1e-5
 
 
 class Person(NamedTuple):
@@ -29,11 +33,14 @@ class Person(NamedTuple):
     identity: Float[Tensor, " identities"]
     log_focal: Float[Tensor, ""]
     """Of the stored frame's focal length in pixels."""
+    principal_px: Float[Tensor, "2"]
+    """In pixels of the stored frame."""
 
     def camera(self, K_px: Float[Tensor, "frames 3 3"]) -> Float[Tensor, "frames 3 3"]:
-        """Intrinsics with this focal length and the given principal points."""
+        """Intrinsics of this lens for as many frames."""
         K = K_px.clone()
         K[:, 0, 0] = K[:, 1, 1] = self.log_focal.exp()
+        K[:, :2, 2] = self.principal_px
         return K
 
 
@@ -44,37 +51,157 @@ class SharedPrior:
     log_focal: float
     log_focal_deviation: float
     """0 for a known focal length."""
+    principal_px: tuple[float, float]
+    principal_deviation_px: float
+    """0 for a known principal point."""
     identity_weight: float
 
+    def quadratic(self, person: Person) -> tuple[Tensor, Tensor, Tensor]:
+        """Hessian, descent and cost of the shared unknowns."""
+        lens = person.log_focal.new_tensor([_precision(d) for d in self._deviations()])
+        weights = torch.cat([torch.full_like(person.identity, self.identity_weight), lens])
+        focal = (person.log_focal - self.log_focal)[None]
+        away = torch.cat([person.identity, focal, person.principal_px - lens.new_tensor(self.principal_px)])
+        return torch.diag(weights), -weights * away, 0.5 * (weights * away**2).sum()
 
-class _Joint(NamedTuple):
-    """The linearised joint problem: one block a frame, one block shared, and what couples them."""
+    def known(self, identities: int) -> Bool[Tensor, " shared"]:
+        """Which shared unknowns are none."""
+        lens = torch.tensor([deviation == 0 for deviation in self._deviations()])
+        return torch.cat([torch.zeros(identities, dtype=torch.bool), lens])
+
+    def _deviations(self) -> tuple[float, float, float]:
+        return self.log_focal_deviation, self.principal_deviation_px, self.principal_deviation_px
+
+
+def _precision(deviation: float) -> float:
+    return 0.0 if deviation == 0 else deviation**-2
+
+
+class Evidence(NamedTuple):
+    """A cost and its Gauss-Newton model: one block a frame, one block shared, and what couples them."""
 
     frames: Quadratic
     coupling: Float[Tensor, "frames unknowns shared"]
     shared_hessian: Float[Tensor, "shared shared"]
     shared_descent: Float[Tensor, " shared"]
-    cost: Float[Tensor, ""]
+
+    def plus(self, other: "Evidence") -> "Evidence":
+        """The sum of two costs."""
+        frames = self.frames.plus(other.frames)
+        return Evidence(frames, *(a + b for a, b in zip(self[1:], other[1:], strict=True)))
+
+
+SharedTerm = Callable[[FrameState, Person], Evidence]
+"""A part of the joint cost."""
+
+
+def shared_landmark_term(model: PointModel, observed: Observations) -> SharedTerm:
+    """`observations.landmark_term` with identity and lens unknown."""
+
+    def term(states: FrameState, person: Person) -> Evidence:
+        K = person.camera(observed.K_px)
+        seen = see(model, states, K, True, person.identity)
+        residual = observed.pixels - seen.pixels
+        cost, weight = weigh(observed, residual)
+        metric = weight[..., None, None] * torch.eye(2)
+        return evidence(model, states, K, seen, metric, weight[..., None] * residual, cost)
+
+    return term
+
+
+def evidence(
+    model: PointModel,
+    states: FrameState,
+    K_px: Float[Tensor, "frames 3 3"],
+    seen: Projected,
+    metric: Float[Tensor, "frames points 2 2"],
+    force: Float[Tensor, "frames points 2"],
+    cost: Float[Tensor, " frames"],
+) -> Evidence:
+    """Normal equations of points that are pulled.
+
+    Args:
+        metric: the cost's second derivative by each point's pixel.
+        force: the cost's negative first derivative by each point's pixel.
+    """
+    assert seen.jacobian is not None and seen.by_head is not None
+    by_lens = _by_lens(seen, states, K_px)
+    pulled, pulled_lens, by_head = metric @ seen.jacobian, metric @ by_lens, seen.by_head
+    rows, flat_force = seen.jacobian.flatten(1, 2), force.flatten(1)[..., None]
+    own = Quadratic(rows.transpose(1, 2) @ pulled.flatten(1, 2), (rows.transpose(1, 2) @ flat_force)[..., 0], cost)
+    hessian, coupling, by_both, descent = _through_identity(model, states, by_head, metric, force, pulled, pulled_lens)
+    coupling_lens = rows.transpose(1, 2) @ pulled_lens.flatten(1, 2)
+    lens_lens = torch.einsum("kpci,kpcj->ij", by_lens, pulled_lens)
+    corner = torch.cat([torch.cat([hessian, by_both], dim=1), torch.cat([by_both.T, lens_lens], dim=1)])
+    by_force = torch.einsum("kpci,kpc->i", by_lens, force)
+    return Evidence(own, torch.cat([coupling, coupling_lens], dim=2), corner, torch.cat([descent, by_force]))
+
+
+def _through_identity(
+    model: PointModel, states: FrameState, by_head: Tensor, metric: Tensor, force: Tensor, pulled: Tensor, lens: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Identity's part of the normal equations: with itself, with the frames, with the lens, and its descent.
+
+    The wide basis is the same in every frame; metrics, forces and couplings are carried to where it acts and, where
+    frames do not matter, summed over them before it is touched.
+    """
+    unknowns, identities = pulled.shape[-1], model.identity_m.shape[0]
+    hessian, by_lens = pulled.new_zeros(identities, identities), pulled.new_zeros(identities, _LENS)
+    coupling, descent = pulled.new_zeros(len(pulled), unknowns, identities), pulled.new_zeros(identities)
+    for points, basis, lever in model.identity_groups(states):
+        by_basis = by_head[:, points] @ lever
+        back, flat = by_basis.transpose(2, 3), basis.flatten(0, 1)
+        hessian += flat.T @ ((back @ metric[:, points] @ by_basis).sum(0) @ basis).flatten(0, 1)
+        coupling += (back @ pulled[:, points]).flatten(1, 2).transpose(1, 2) @ flat
+        by_lens += flat.T @ (back @ lens[:, points]).sum(0).flatten(0, 1)
+        descent += flat.T @ (back @ force[:, points, :, None]).sum(0).flatten()
+    return hessian, coupling, by_lens, descent
+
+
+def _by_lens(seen: Projected, states: FrameState, K_px: Tensor) -> Float[Tensor, "frames points 2 3"]:
+    """Derivatives by the lens while the head moves along, so that only the perspective changes.
+
+    The head recedes as the focal length grows and steps aside as the principal point does; alone they would enlarge
+    and shift the picture, and Gauss-Newton would creep along the valley between lens and place.
+    """
+    assert seen.jacobian is not None
+    by_place = seen.jacobian[..., _PLACE] * states.translation_m[:, None, None, 2:]
+    by_focal = (seen.pixels - K_px[:, None, :2, 2])[..., None] + by_place[..., 2:]
+    by_principal = torch.eye(2) - by_place[..., :2] / K_px[:, None, :1, :1]
+    return torch.cat([by_focal, by_principal], dim=-1)
 
 
 def solve_person(
-    model: PointModel,
-    observed: Observations,
+    terms: list[SharedTerm],
+    frame_prior: Term,
     states: FrameState,
     person: Person,
     prior: SharedPrior,
-    frame_prior: Term,
     bounds: Bounds,
+    steps: int,
 ) -> tuple[Person, FrameState]:
     """Joint Levenberg-Marquardt; the frames are eliminated from the shared unknowns by the Schur complement."""
-    joint = _linearise(model, observed, states, person, prior, frame_prior)
+
+    def linearise(states: FrameState, person: Person) -> tuple[Evidence, Tensor]:
+        joint = terms[0](states, person)
+        for term in terms[1:]:
+            joint = joint.plus(term(states, person))
+        joint = joint._replace(frames=joint.frames.plus(frame_prior(states, torch.arange(len(states.rotation)), True)))
+        hessian, descent, cost = prior.quadratic(person)
+        shared = joint._replace(
+            shared_hessian=joint.shared_hessian + hessian, shared_descent=joint.shared_descent + descent
+        )
+        return shared, joint.frames.cost.sum() + cost
+
+    known = prior.known(len(person.identity))
+    joint, cost = linearise(states, person)
     damping = 1e-2
-    for _ in range(_STEPS):
-        moved_person, moved = _step(joint, states, person, bounds, damping, prior.log_focal_deviation == 0)
-        trial = _linearise(model, observed, moved, moved_person, prior, frame_prior)
-        if trial.cost < joint.cost:
-            done = joint.cost - trial.cost < 1e-5 * joint.cost
-            states, person, joint, damping = moved, moved_person, trial, max(damping * 0.3, 1e-6)
+    for _ in range(steps):
+        moved_person, moved = _step(joint, states, person, bounds, damping, known)
+        trial, trial_cost = linearise(moved, moved_person)
+        if trial_cost < cost:
+            done = cost - trial_cost < _CONVERGED * cost
+            states, person, joint, cost, damping = moved, moved_person, trial, trial_cost, max(damping * 0.3, 1e-6)
             if done:
                 break
         else:
@@ -84,46 +211,8 @@ def solve_person(
     return person, states
 
 
-def _linearise(
-    model: PointModel, observed: Observations, states: FrameState, person: Person, prior: SharedPrior, frame_prior: Term
-) -> _Joint:
-    K = person.camera(observed.K_px)
-    seen = see(model, states, K, True, person.identity)
-    assert seen.jacobian is not None and seen.by_head is not None
-    residual = observed.pixels - seen.pixels
-    cost, weight = weigh(observed, residual)
-    # The head recedes as the focal length grows, so that only the strength of perspective changes; a focal length
-    # that grew alone would enlarge the picture, and Gauss-Newton would creep along the valley between the two.
-    receding = seen.jacobian[..., _DEPTH] * states.translation_m[:, None, None, 2]
-    by_focal = (seen.pixels - K[:, None, :2, 2] + receding)[..., None]
-    by_shared = torch.cat([seen.by_head @ model.identity_derivatives(states), by_focal], dim=-1).flatten(1, 2)
-    rows, flat = seen.jacobian.flatten(1, 2), residual.flatten(1)
-    weights = weight.repeat_interleave(2, dim=1)[..., None]
-    weighted, weighted_shared = rows * weights, by_shared * weights
-    own = Quadratic(weighted.transpose(1, 2) @ rows, (weighted.transpose(1, 2) @ flat[..., None])[..., 0], cost).plus(
-        frame_prior(states, torch.arange(len(rows)), True)
-    )
-    shared_hessian = torch.einsum("kni,knj->ij", weighted_shared, by_shared)
-    shared_descent = torch.einsum("kni,kn->i", weighted_shared, flat)
-    extra_hessian, extra_descent, extra_cost = _shared_prior(person, prior)
-    return _Joint(
-        own,
-        weighted.transpose(1, 2) @ by_shared,
-        shared_hessian + extra_hessian,
-        shared_descent + extra_descent,
-        own.cost.sum() + extra_cost,
-    )
-
-
-def _shared_prior(person: Person, prior: SharedPrior) -> tuple[Tensor, Tensor, Tensor]:
-    precision = 0.0 if prior.log_focal_deviation == 0 else prior.log_focal_deviation**-2
-    weights = torch.cat([torch.full_like(person.identity, prior.identity_weight), torch.full((1,), precision)])
-    away = torch.cat([person.identity, (person.log_focal - prior.log_focal)[None]])
-    return torch.diag(weights), -weights * away, 0.5 * (weights * away**2).sum()
-
-
 def _step(
-    joint: _Joint, states: FrameState, person: Person, bounds: Bounds, damping: float, known_focal: bool
+    joint: Evidence, states: FrameState, person: Person, bounds: Bounds, damping: float, known: Tensor
 ) -> tuple[Person, FrameState]:
     hessian, descent = _damped(joint.frames.hessian.double(), damping), joint.frames.descent.double()
     coupling = joint.coupling.double()
@@ -135,17 +224,21 @@ def _step(
     eliminated = torch.linalg.solve(matrix, stacked)
     reduced = torch.einsum("kui,kuj->ij", free_coupling, eliminated)
     shared = _damped(joint.shared_hessian.double(), damping) - reduced[:, :-1]
-    right = joint.shared_descent.double() - reduced[:, -1]
-    if known_focal:
-        shared[-1], shared[:, -1], shared[-1, -1], right[-1] = 0.0, 0.0, 1.0, 0.0
+    right = torch.where(known, 0.0, joint.shared_descent.double() - reduced[:, -1])
+    shared = torch.where(known[:, None] | known, torch.diag(known.double()), shared)
     move = torch.linalg.solve(shared, right)
     step = bounded_minimum(hessian, descent - coupling @ move, lower, upper)
-    move = move.to(person.identity)
-    zoom = move[-1].clamp(-_LARGEST_STEP, _LARGEST_STEP)
-    recession = torch.stack([torch.ones_like(zoom), torch.ones_like(zoom), zoom.exp()])
-    moved = states._replace(translation_m=states.translation_m * recession).moved(step.to(states.translation_m))
+    return _moved(states, person, step.to(states.translation_m), move.to(person.identity), bounds)
+
+
+def _moved(states: FrameState, person: Person, step: Tensor, move: Tensor, bounds: Bounds) -> tuple[Person, FrameState]:
+    zoom, shift_px = move[-_LENS].clamp(-_LARGEST_STEP, _LARGEST_STEP), move[-2:]
+    x, y, depth = states.translation_m.unbind(1)
+    aside = depth[:, None] * shift_px / person.log_focal.exp()
+    place_m = torch.cat([torch.stack([x, y], dim=1) - aside, depth[:, None] * zoom.exp()], dim=1)
+    moved = states._replace(translation_m=place_m).moved(step)
     moved = moved._replace(expression=moved.expression.clamp(bounds.lower, bounds.upper))
-    return Person(person.identity + move[:-1], person.log_focal + zoom), moved
+    return Person(person.identity + move[:-_LENS], person.log_focal + zoom, person.principal_px + shift_px), moved
 
 
 def _damped(hessian: Tensor, damping: float) -> Tensor:

@@ -1,6 +1,6 @@
 """The detector's landmarks as the solver sees them: which count, how much, and a first closed-form pose."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -46,11 +46,17 @@ class Observations:
             self.noise_px[frames], self.independence, self.robust,
         )  # fmt: skip
 
+    def with_pixels(self, pixels: Float[Tensor, "frames landmarks 2"]) -> "Observations":
+        """The same landmarks in other places."""
+        return replace(self, pixels=pixels)
+
+    def trusted_by(self, share: float) -> "Observations":
+        """The same landmarks with this share of their weight."""
+        return replace(self, independence=self.independence * share)
+
     def with_camera(self, K_px: Float[Tensor, "frames 3 3"]) -> "Observations":
         """The same landmarks seen by another camera."""
-        return Observations(
-            self.pixels, self.depth_px, self.seen, self.weight, K_px, self.noise_px, self.independence, self.robust
-        )
+        return replace(self, K_px=K_px)
 
 
 def landmark_weights(head: HeadModel, config: SolveConfig) -> Float[Tensor, " landmarks"]:

@@ -66,7 +66,8 @@ def contact_sheet(
 def _posed(head: HeadModel, track: Track, frame: int) -> Tensor:
     parts = (track.expression, track.neck_rad, track.jaw_rad, track.gaze_rad)
     state = Articulation(*(part[[frame]] for part in parts))
-    return head(track.identity.coefficients[None], state, track.identity.offsets_m)
+    offsets_m = None if track.identity.offsets_m is None else track.identity.offsets_m[None]
+    return head(track.identity.coefficients[None], state, offsets_m)
 
 
 def _shaded(head: HeadModel, camera_m: Tensor, camera) -> tuple[Tensor, Tensor]:

@@ -5,50 +5,28 @@ moves the surface (forward-additive alignment, Lucas and Kanade 1981), without a
 z-buffer only says which points are seen.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from headstudio.geometry.camera import Camera
-from headstudio.heads.base import HeadModel
 from headstudio.progress import Progress
 from headstudio.records.capture import Capture
-from headstudio.render.colour import linear_to_srgb
-from headstudio.tracking.appearance import Appearance, frame_gain, learn_appearance, unproject_texture
-from headstudio.tracking.config import TrackingConfig
-from headstudio.tracking.observations import Observations, landmark_term
-from headstudio.tracking.points import FrameState, PointModel, embed, join
-from headstudio.tracking.priors import prior_term
+from headstudio.tracking.appearance import frame_gain, learn_appearance, unproject_texture
+from headstudio.tracking.crew import Crew
+from headstudio.tracking.pattern import Pattern, learn_pattern
+from headstudio.tracking.points import FrameState, PointModel, join
 from headstudio.tracking.quality import landmark_error_m
-from headstudio.tracking.solver import CHUNK, Bounds, Quadratic, Term, huber, minimise, see
-from headstudio.tracking.surface import SurfacePoints, load_frames, look, sample, skin_points, slopes
+from headstudio.tracking.scene import Scenery
+from headstudio.tracking.solver import CHUNK, Quadratic, Term, huber, minimise, see
+from headstudio.tracking.surface import load_frames, local_contrast, look, sample, slopes
 
-
-@dataclass(frozen=True)
-class Scenery:
-    """What does not change while frames are refined."""
-
-    head: HeadModel
-    neutral_m: Float[Tensor, "1 vertices 3"]
-    landmarks: PointModel
-    """Landmarks of this person."""
-    points: SurfacePoints
-    skin: PointModel
-    """The same surface points in closed form, of this person."""
-    camera: Camera
-    """Of all stored frames."""
-    observed: Observations
-    prior: Term
-    """Of a frame's unknowns."""
-    bounds: Bounds
-    config: TrackingConfig
-
-    def camera_at(self, frames: Tensor, size_px: int) -> Camera:
-        """The camera of some frames at the size of a level."""
-        return self.camera[frames].resized(size_px, size_px)
+_LIGHT_SIZE_PX = 160
+"""Side of the frames from which the light is learned: it needs no detail."""
 
 
 class Refined(NamedTuple):
@@ -57,30 +35,12 @@ class Refined(NamedTuple):
     states: FrameState
     kept: Bool[Tensor, " frames"]
     """Frames whose refinement was accepted."""
-    light_sh: Float[Tensor, "frames 9 3"]
-    """The clip's light times each frame's exposure."""
-
-
-def set_the_scene(
-    head: HeadModel,
-    identity: Tensor,
-    landmarks: PointModel,
-    observed: Observations,
-    size_px: int,
-    bounds: Bounds,
-    config: TrackingConfig,
-) -> Scenery:
-    """Choose the surface points and bake the person into them."""
-    points = skin_points(head, config.photometric.samples, config.seed)
-    skin = embed(head, points.corners, points.barycentric).personal(identity)
-    camera = Camera(observed.K_px, size_px, size_px)
-    neutral_m, prior = head.neutral(identity[None]), prior_term(head, config.solve)
-    return Scenery(head, neutral_m, landmarks, points, skin, camera, observed, prior, bounds, config)
 
 
 def refine(
     scene: Scenery,
     capture: Capture,
+    crew: Crew,
     states: FrameState,
     train: Int[Tensor, " chosen"],
     size_px: int,
@@ -90,28 +50,51 @@ def refine(
     """Refine all frames that show a face at one resolution.
 
     Args:
-        train: indices of the training frames that the appearance is learned from.
+        train: indices of the training frames that the pattern is learned from.
         frozen: True for what must stay as it is.
     """
     with progress.stage(f"photometric {size_px} px", capture.frames) as advance:
-        appearance = learn(scene, capture, states, train, size_px)
-        parts = []
-        for first in range(0, capture.frames, CHUNK):
-            frames = torch.arange(first, min(first + CHUNK, capture.frames))
-            images = load_frames(capture, frames, size_px)
-            parts.append(_refine_chunk(scene, appearance, images, states.at(frames), frames, frozen))
-            advance(len(frames))
-    refined, kept, gain = zip(*parts, strict=True)
-    light = appearance.light_sh * torch.cat(gain)[:, None, None]
-    return Refined(join(list(refined)), torch.cat(kept), light)
+        pattern = learn(scene, local_contrast(load_frames(capture, train, size_px)), states.at(train), train)
+        parts = crew.work(partial(_refine_chunk, scene, pattern, capture, states, size_px, frozen), advance)
+    refined, kept = zip(*parts, strict=True)
+    return Refined(join(list(refined)), torch.cat(kept))
 
 
-def learn(scene: Scenery, capture: Capture, states: FrameState, train: Tensor, size_px: int) -> Appearance:
-    """The appearance at the sharpness of a level."""
-    images = load_frames(capture, train, size_px)
-    surface = look(scene.head, scene.neutral_m, scene.points, states.at(train), scene.camera[train])
-    pixels = scene.camera_at(train, size_px).project(surface.camera_m)[0]
-    return learn_appearance(sample(images, pixels), surface)
+def solve(
+    scene: Scenery,
+    crew: Crew,
+    states: FrameState,
+    advance: Callable[[int], None],
+    frozen: Bool[Tensor, " unknowns"] | None = None,
+) -> FrameState:
+    """All frames by their landmarks alone."""
+    return join(crew.work(partial(_solve_chunk, scene, states, frozen), advance))
+
+
+def light_of(scene: Scenery, capture: Capture, states: FrameState, train: Tensor) -> Float[Tensor, "frames 9 3"]:
+    """The clip's light times each frame's exposure."""
+    appearance = None
+    gains = []
+    for frames in (train, *torch.arange(capture.frames).split(CHUNK)):
+        images, camera = load_frames(capture, frames, _LIGHT_SIZE_PX), scene.camera[frames]
+        surface = look(scene.head, scene.neutral_m, scene.points, states.at(frames), camera)
+        pixels = camera.project(surface.camera_m)[0] * (_LIGHT_SIZE_PX / camera.width_px)
+        colours = sample(images, pixels)
+        if appearance is None:
+            appearance = learn_appearance(colours, surface)
+        else:
+            weight = surface.weight * appearance.seen * scene.observed.seen[frames, None]
+            gains.append(frame_gain(appearance.predict(surface.normals), colours, weight))
+    assert appearance is not None
+    return appearance.light_sh * torch.cat(gains)[:, None, None]
+
+
+def learn(scene: Scenery, contrast: Tensor, states: FrameState, frames: Tensor) -> Pattern:
+    """The pattern at the sharpness of these pictures' local contrast."""
+    camera = scene.camera[frames]
+    surface = look(scene.head, scene.neutral_m, scene.points, states, camera)
+    pixels = camera.project(surface.camera_m)[0] * (contrast.shape[-1] / camera.width_px)
+    return learn_pattern(sample(contrast, pixels), surface.weight * scene.observed.seen[frames, None])
 
 
 def texture_of(
@@ -125,61 +108,101 @@ def texture_of(
     )
 
 
+class Pull(NamedTuple):
+    """Second and negative first derivative of the cost by each point's pixel, and the cost of each frame."""
+
+    metric: Float[Tensor, "frames points 2 2"]
+    """The structure tensor, which sums the three colours."""
+    force: Float[Tensor, "frames points 2"]
+    cost: Float[Tensor, " frames"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a chunk of frames is compared with, and the pictures it is found in."""
+
+    layers: Float[Tensor, "frames 9 height width"]
+    """Local contrast, then its slopes along x and along y."""
+    pattern: Pattern
+    share: Float[Tensor, "frames points"]
+    """How much each point counts."""
+    scale: float
+    """Pixels of the pictures in a pixel of the stored frame, in which points are projected."""
+    noise: float
+    robust: float
+
+    def pull(self, pixels: Float[Tensor, "chosen points 2"], frames: Int[Tensor, " chosen"]) -> Pull:
+        """How the contrast found at these pixels of the stored frame pulls on them."""
+        found = sample(self.layers[frames], pixels * self.scale)
+        residual, share = self.pattern.mean - found[..., :3], self.share[frames]
+        noise = (self.noise**2 + self.pattern.deviation**2).sqrt()
+        cost, bend = huber(residual.norm(dim=-1) / noise, self.robust)
+        weight = (bend * share / noise**2)[..., None]
+        x, y = found[..., 3:6] * self.scale, found[..., 6:] * self.scale
+        tensor = torch.stack([(x * x).sum(-1), (x * y).sum(-1), (x * y).sum(-1), (y * y).sum(-1)], dim=-1) * weight
+        force = torch.stack([(x * residual).sum(-1), (y * residual).sum(-1)], dim=-1) * weight
+        return Pull(tensor.unflatten(-1, (2, 2)), force, (cost * share).sum(1))
+
+
+def compare(
+    scene: Scenery, pattern: Pattern, contrast: Tensor, states: FrameState, frames: Int[Tensor, " frames"]
+) -> Comparison:
+    """A chunk of frames with visibility as it is at `states`."""
+    camera, config = scene.camera[frames], scene.config
+    surface = look(scene.head, scene.neutral_m, scene.points, states, camera)
+    weight = surface.weight * pattern.seen * scene.observed.seen[frames, None]
+    return Comparison(
+        layers=torch.cat([contrast, slopes(contrast)], dim=1),
+        pattern=pattern,
+        share=weight * config.photometric.independence,
+        scale=contrast.shape[-1] / camera.width_px,
+        noise=config.photometric.noise,
+        robust=config.solve.robust,
+    )
+
+
+def photometric_term(skin: PointModel, comparison: Comparison, K_px: Float[Tensor, "frames 3 3"]) -> Term:
+    """The photometric cost of a chunk of frames.
+
+    Args:
+        skin: the compared points, of this person.
+        K_px: of the stored frames.
+    """
+
+    def term(now: FrameState, chosen: Tensor, derivatives: bool) -> Quadratic:
+        seen = see(skin, now, K_px[chosen], derivatives)
+        metric, force, cost = comparison.pull(seen.pixels, chosen)
+        if seen.jacobian is None:
+            return Quadratic(cost.new_zeros(()), cost.new_zeros(()), cost)
+        rows, weighted = seen.jacobian.flatten(1, 2), (metric @ seen.jacobian).flatten(1, 2)
+        descent = rows.transpose(1, 2) @ force.flatten(1)[..., None]
+        return Quadratic(rows.transpose(1, 2) @ weighted, descent[..., 0], cost)
+
+    return term
+
+
+def _solve_chunk(scene: Scenery, states: FrameState, frozen: Tensor | None, frames: Tensor) -> FrameState:
+    terms = scene.frame_terms(frames)
+    return minimise(states.at(frames), terms, scene.bounds, scene.config.solve.iterations, frozen)
+
+
 def _refine_chunk(
-    scene: Scenery, appearance: Appearance, images: Tensor, start: FrameState, frames: Tensor, frozen: Tensor | None
-) -> tuple[FrameState, Tensor, Tensor]:
-    config = scene.config.photometric
-    observed = scene.observed.at(frames)
-    term, gain = photometric_term(scene, appearance, images, start, frames)
-    terms = [landmark_term(scene.landmarks, observed), scene.prior, term]
+    scene: Scenery,
+    pattern: Pattern,
+    capture: Capture,
+    all_states: FrameState,
+    size_px: int,
+    frozen: Tensor | None,
+    frames: Tensor,
+) -> tuple[FrameState, Tensor]:
+    config, observed, start = scene.config.photometric, scene.observed.at(frames), all_states.at(frames)
+    contrast = local_contrast(load_frames(capture, frames, size_px))
+    comparison = compare(scene, pattern, contrast, start, frames)
+    term = photometric_term(scene.skin, comparison, observed.K_px)
+    terms = [*scene.frame_terms(frames), term]
     states = minimise(start, terms, scene.bounds, config.iterations, frozen)
     everyone = torch.arange(len(frames))
     before, after = (term(s, everyone, False).cost for s in (start, states))
     error_before, error_after = (landmark_error_m(scene.landmarks, s, observed) for s in (start, states))
     kept = (after < before) & (error_after <= (1.0 + config.landmark_slack) * error_before) & observed.seen
-    return states.where(kept, start), kept, gain
-
-
-def photometric_term(
-    scene: Scenery, appearance: Appearance, images: Tensor, states: FrameState, frames: Tensor
-) -> tuple[Term, Float[Tensor, " frames"]]:
-    """The photometric cost of a chunk of frames, with visibility, shading and exposure as they are at `states`.
-
-    Returns:
-        The term, and the exposure of each frame.
-    """
-    config = scene.config.photometric
-    size = images.shape[-1]
-    camera = scene.camera_at(frames, size)
-    surface = look(scene.head, scene.neutral_m, scene.points, states, camera)
-    weight = surface.weight * appearance.seen * scene.observed.seen[frames, None]
-    predicted = appearance.predict(surface.normals)
-    gain = frame_gain(predicted, sample(images, camera.project(surface.camera_m)[0]), weight)
-    expected = linear_to_srgb(predicted * gain[:, None, None])
-    layers = torch.cat([images, slopes(images)], dim=1)
-    share = weight * config.independence
-
-    def term(now: FrameState, chosen: Tensor, derivatives: bool) -> Quadratic:
-        seen = see(scene.skin, now, camera.K_px[chosen], derivatives)
-        found = sample(layers[chosen], seen.pixels)
-        residual = expected[chosen] - found[..., :3]
-        cost, bend = huber(residual.norm(dim=-1) / config.noise, scene.config.solve.robust)
-        cost = (cost * share[chosen]).sum(1)
-        if seen.jacobian is None:
-            return Quadratic(cost.new_zeros(()), cost.new_zeros(()), cost)
-        return _pull(seen.jacobian, found[..., 3:], residual, bend * share[chosen] / config.noise**2, cost)
-
-    return term, gain
-
-
-def _pull(jacobian: Tensor, slope: Tensor, residual: Tensor, weight: Tensor, cost: Tensor) -> Quadratic:
-    """Normal equations through each point's 2x2 structure tensor, which sums the three colours."""
-    x, y = slope[..., :3], slope[..., 3:]
-    root = weight[..., None]
-    tensor = torch.stack([(x * x).sum(-1), (x * y).sum(-1), (x * y).sum(-1), (y * y).sum(-1)], dim=-1) * root
-    force = torch.stack([(x * residual).sum(-1), (y * residual).sum(-1)], dim=-1) * root
-    weighted = (tensor.unflatten(-1, (2, 2)) @ jacobian).flatten(1, 2)
-    rows = jacobian.flatten(1, 2)
-    return Quadratic(
-        rows.transpose(1, 2) @ weighted, (rows.transpose(1, 2) @ force.flatten(1)[..., None])[..., 0], cost
-    )
+    return states.where(kept, start), kept

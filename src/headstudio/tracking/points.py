@@ -81,6 +81,15 @@ class _Joint:
     expression_m: Float[Tensor, "expressions moved 3"]
 
 
+class IdentityGroup(NamedTuple):
+    """How some points move in the head frame with identity: lever @ basis."""
+
+    points: Int[Tensor, " group"]
+    basis: Float[Tensor, "group rows identities"]
+    """The same in every frame."""
+    lever: Float[Tensor, "batch 1 3 rows"]
+
+
 @dataclass(frozen=True)
 class PointModel:
     """Chosen surface points of a head."""
@@ -125,6 +134,18 @@ class PointModel:
         mean = baked(self.mean_m, self.identity_m)
         return PointModel(mean, self.identity_m[:0], self.expression_m, joints, self.twins)
 
+    def some(self, points: Int[Tensor, " chosen"]) -> "PointModel":
+        """Only these points, in this order."""
+
+        def reduced(joint: _Joint) -> _Joint:
+            where, which = torch.nonzero(points[:, None] == joint.points, as_tuple=True)
+            tables = joint.mean_m[which], joint.identity_m[:, which], joint.expression_m[:, which]
+            return _Joint(joint.dims, where, *tables)
+
+        joints = tuple(reduced(joint) for joint in self.joints)
+        tables = self.mean_m[points], self.identity_m[:, points], self.expression_m[:, points]
+        return PointModel(*tables, joints, self.twins)
+
     def positions(
         self, state: FrameState, identity: Float[Tensor, " identities"] | None = None
     ) -> Float[Tensor, "batch points 3"]:
@@ -159,15 +180,23 @@ class PointModel:
             start += joint.dims
         return result
 
-    def identity_derivatives(self, state: FrameState) -> Float[Tensor, "batch points 3 identities"]:
-        """Derivatives of `positions` by identity, in the head frame."""
-        batch = len(state.expression)
-        result = self.identity_m.permute(1, 2, 0).expand(batch, -1, -1, -1).clone()
-        for joint, angles in zip(self.joints, self._angles(state), strict=True):
-            rotation = _rotation(angles)
-            excess = rotation - torch.eye(3).to(rotation)
-            result[:, joint.points] += torch.einsum("bij,npj->bpin", excess, joint.identity_m)
-        return result
+    def identity_groups(self, state: FrameState) -> list["IdentityGroup"]:
+        """Derivatives of `positions` by identity, as lever @ basis for points that turn with the same joints."""
+        turns = [_rotation(angles) for angles in self._angles(state)]
+        eye = torch.eye(3).to(self.mean_m)
+        with_joint = torch.zeros(self.points, len(self.joints), dtype=torch.bool)
+        for column, joint in enumerate(self.joints):
+            with_joint[joint.points, column] = True
+        groups = []
+        for pattern in with_joint.unique(dim=0):
+            points = torch.nonzero((with_joint == pattern).all(1))[:, 0]
+            bases, levers = [self.identity_m[:, points]], [eye.expand(len(state.expression), 3, 3)]
+            for joint, turn in ((self.joints[i], turns[i]) for i in torch.nonzero(pattern)[:, 0].tolist()):
+                bases.append(joint.identity_m[:, torch.searchsorted(joint.points, points)])
+                levers.append(turn - eye)
+            basis = torch.cat(bases, dim=2).permute(1, 2, 0)
+            groups.append(IdentityGroup(points, basis.contiguous(), torch.cat(levers, dim=2)[:, None]))
+        return groups
 
     def _angles(self, state: FrameState) -> list[Float[Tensor, "batch 3"]]:
         eyes = torch.nn.functional.pad(state.gaze_rad, (0, 1))

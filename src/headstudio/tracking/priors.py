@@ -1,7 +1,9 @@
 """What is believed of a frame before it is looked at."""
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headstudio.heads.base import HeadModel
@@ -32,14 +34,23 @@ def prior_term(head: HeadModel, config: SolveConfig) -> Term:
     linear = torch.zeros(model.unknowns)
     linear[6 : 6 + expressions] = config.sparsity if head.data.expression_range[0] >= 0 else 0.0
 
-    def term(state: FrameState, frames: Tensor, derivatives: bool) -> Quadratic:
-        x = torch.nn.functional.pad(state.flat(), (6, 0))
-        pull = x @ hessian.to(x)
-        cost = 0.5 * (x * pull).sum(1) + x @ linear.to(x)
-        own = Quadratic(hessian.to(x).expand(len(x), -1, -1), -(pull + linear.to(x)), cost)
-        return own.plus(follow(state, frames, derivatives))
+    return _Believed(hessian, linear, follow)
 
-    return term
+
+@dataclass(frozen=True)
+class _Believed:
+    """A quadratic cost around rest, beside lids that follow; a class, so that it can be sent to other processes."""
+
+    hessian: Float[Tensor, "unknowns unknowns"]
+    linear: Float[Tensor, " unknowns"]
+    follow: Term
+
+    def __call__(self, state: FrameState, frames: Tensor, derivatives: bool) -> Quadratic:
+        x = torch.nn.functional.pad(state.flat(), (6, 0))
+        hessian, linear = self.hessian.to(x), self.linear.to(x)
+        pull = x @ hessian
+        own = Quadratic(hessian.expand(len(x), -1, -1), -(pull + linear), 0.5 * (x * pull).sum(1) + x @ linear)
+        return own.plus(self.follow(state, frames, derivatives))
 
 
 def lids_follow(head: HeadModel, weight: float) -> Term:
@@ -48,24 +59,32 @@ def lids_follow(head: HeadModel, weight: float) -> Term:
     Left free, they would share a blink with eyeBlink, and a signal that went through ARKit would lose their part.
     """
     slopes = gaze_slopes(head)
-    tied = slopes.abs().amax((0, 1)) > 0
-    expressions, largest = len(tied), head.data.expression_range[1]
+    return _Following(slopes, slopes.abs().amax((0, 1)) > 0, head.data.expression_range[1], weight)
 
-    def term(state: FrameState, frames: Tensor, derivatives: bool) -> Quadratic:
-        glance = state.gaze_rad.flatten(1)
-        table = torch.where((glance >= 0)[..., None], slopes[0].to(glance), -slopes[1].to(glance))
+
+@dataclass(frozen=True)
+class _Following:
+    """The cost of lids that do not go with the gaze."""
+
+    slopes: Float[Tensor, "2 4 expressions"]
+    tied: Bool[Tensor, " expressions"]
+    largest: float
+    weight: float
+
+    def __call__(self, state: FrameState, frames: Tensor, derivatives: bool) -> Quadratic:
+        glance, tied, expressions = state.gaze_rad.flatten(1), self.tied, len(self.tied)
+        table = torch.where((glance >= 0)[..., None], self.slopes[0].to(glance), -self.slopes[1].to(glance))
         asked = torch.einsum("bg,bge->be", glance, table)[:, tied]
-        residual = asked.clamp(max=largest) - state.expression[:, tied]
+        residual = asked.clamp(max=self.largest) - state.expression[:, tied]
         unknowns = 6 + state.flat().shape[1]
         rows = glance.new_zeros(len(glance), int(tied.sum()), unknowns)
         rows[:, :, 6 : 6 + expressions] = torch.eye(expressions)[tied].to(rows)
         rows[:, :, 6 + expressions : 10 + expressions] = -(
-            table[..., tied].transpose(1, 2) * (asked < largest)[..., None]
+            table[..., tied].transpose(1, 2) * (asked < self.largest)[..., None]
         )
-        descent = weight * torch.einsum("bru,br->bu", rows, residual)
-        return Quadratic(weight * rows.transpose(1, 2) @ rows, descent, 0.5 * weight * residual.pow(2).sum(1))
-
-    return term
+        descent = self.weight * torch.einsum("bru,br->bu", rows, residual)
+        hessian = self.weight * rows.transpose(1, 2) @ rows
+        return Quadratic(hessian, descent, 0.5 * self.weight * residual.pow(2).sum(1))
 
 
 def gaze_slopes(head: HeadModel) -> Float[Tensor, "2 4 expressions"]:

@@ -1,15 +1,17 @@
 """Points of the surface in the pictures: where they are chosen, whether they are seen, what colour lies there."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import grid_sample, interpolate, normalize
+from torch.nn.functional import conv2d, grid_sample, interpolate, normalize, pad
 
 from headstudio.geometry.camera import Camera
 from headstudio.heads.base import HeadModel
 from headstudio.records.capture import Capture
+from headstudio.render.colour import srgb_to_linear
 from headstudio.render.normals import vertex_normals
 from headstudio.render.rasterise import rasterise
 from headstudio.tracking.points import FrameState, articulation
@@ -24,6 +26,10 @@ _HIDDEN_M = 0.008
 _GRAZING = 0.25
 """Cosine to the viewing direction below which a point is not looked at."""
 _DEPTH_SIZE_PX = 96
+_DARK = 0.02
+"""Linear light that is added before the logarithm, so that noise in the dark stays noise."""
+_SURROUNDINGS = 0.02
+"""Standard deviation of the neighbourhood that counts as surroundings, over the side of the picture."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,26 @@ def load_frames(capture: Capture, frames: Tensor, size_px: int) -> Float[Tensor,
         interpolate(capture.image(int(frame))[None].float(), (size_px, size_px), mode="area") for frame in frames
     ]
     return torch.cat(pictures) / 255
+
+
+def local_contrast(images: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "frames 3 height width"]:
+    """What is brighter and what is darker than its surroundings, as logarithms of linear light.
+
+    Light changes slowly over a face and drops out: shading, soft shadows and exposure stay where the lamp is while
+    the head turns, and would hold the head back.
+    """
+    logarithm = (srgb_to_linear(images) + _DARK).log()
+    return logarithm - _blurred(logarithm, _SURROUNDINGS * images.shape[-1])
+
+
+def _blurred(images: Tensor, deviation_px: float) -> Tensor:
+    reach = math.ceil(2.5 * deviation_px)
+    offsets = torch.arange(-reach, reach + 1, dtype=images.dtype)
+    kernel = torch.exp(-0.5 * (offsets / deviation_px) ** 2)
+    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, 1, -1)
+    groups = images.shape[1]
+    across = conv2d(pad(images, (reach, reach, 0, 0), mode="replicate"), kernel, groups=groups)
+    return conv2d(pad(across, (0, 0, reach, reach), mode="replicate"), kernel.transpose(2, 3), groups=groups)
 
 
 def slopes(

@@ -1,8 +1,7 @@
 """`track`: from a capture to the movement of the head in it."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -16,41 +15,19 @@ from headstudio.heads.base import HeadModel
 from headstudio.progress import Progress, Silent
 from headstudio.records.capture import Capture, CaptureView
 from headstudio.records.track import HeadIdentity, Track, TrackView, neutral_light
-from headstudio.tracking.config import SmoothingConfig, SolveConfig, TrackingConfig
-from headstudio.tracking.identity import Person, SharedPrior, solve_person
-from headstudio.tracking.keyframes import choose_key_frames, frame_features
-from headstudio.tracking.observations import (
-    Observations,
-    aligned_landmarks,
-    closed_form_pose,
-    landmark_term,
-    landmark_weights,
-)  # fmt: skip
-from headstudio.tracking.photometric import refine, set_the_scene, texture_of
-from headstudio.tracking.points import FrameState, PointModel, articulation, landmark_model
-from headstudio.tracking.priors import prior_term
+from headstudio.tracking.calibration import learn_bias, without_bias
+from headstudio.tracking.config import SmoothingConfig, TrackingConfig
+from headstudio.tracking.crew import Crew, crew
+from headstudio.tracking.freeform import of_person, told_apart, with_freedom
+from headstudio.tracking.observations import closed_form_pose
+from headstudio.tracking.person import find_person
+from headstudio.tracking.photometric import light_of, refine, solve, texture_of
+from headstudio.tracking.points import FrameState, articulation
 from headstudio.tracking.quality import judge, landmark_error_m
+from headstudio.tracking.scene import Scenery
 from headstudio.tracking.seam import looking_back
 from headstudio.tracking.smoothing import fill, fill_rotations, smooth, smooth_rotations
-from headstudio.tracking.solver import Bounds, Term, minimise
-
-
-@dataclass(frozen=True)
-class Fit:
-    """The landmark solution and what later steps need of it."""
-
-    head: HeadModel
-    identity: Float[Tensor, " identities"]
-    model: PointModel
-    """The landmarks of this person."""
-    observed: Observations
-    states: FrameState
-    bounds: Bounds
-    key_frames: Int[Tensor, " keys"]
-
-    def terms(self, config: SolveConfig) -> list[Term]:
-        """What the landmark solve minimises."""
-        return [landmark_term(self.model, self.observed), prior_term(self.head, config)]
+from headstudio.tracking.solver import Bounds
 
 
 class Look(NamedTuple):
@@ -60,109 +37,80 @@ class Look(NamedTuple):
     texture: UInt8[Tensor, "3 size size"] | None
 
 
-def track(capture: Capture, config: TrackingConfig | None = None, progress: Progress | None = None) -> Track:
+def track(
+    capture: Capture,
+    config: TrackingConfig | None = None,
+    progress: Progress | None = None,
+    known: HeadIdentity | None = None,
+) -> Track:
     """Track the head through a capture.
 
-    Identity, focal length, texture and light are learned from the training part alone; held-out frames are solved
-    one by one with these fixed.
+    Identity, lens, texture and light are learned from the training part alone; held-out frames are solved one by one
+    with these fixed.
+
+    Args:
+        known: who it is, where that has been found out before (by a scan, or in another clip); it is kept.
     """
     config = config or TrackingConfig()
-    progress = progress or Silent()
-    head = load_head(config.head)
-    return track_with(head, capture, config, progress)
+    head = load_head(config.head if known is None else known.head)
+    return track_with(head, capture, config, progress or Silent(), known)
 
 
-def track_with(head: HeadModel, capture: Capture, config: TrackingConfig, progress: Progress) -> Track:
+def track_with(
+    head: HeadModel, capture: Capture, config: TrackingConfig, progress: Progress, known: HeadIdentity | None = None
+) -> Track:
     """`track` with a head that is already there."""
     view = _only_view(capture)
     if not head.landmark_weight.any():
         raise HeadstudioError(
             f"the head {head.name} does not say where the detector's landmarks lie", next_step="choose another head"
         )
-    fit = solve_landmarks(head, capture, view, config, progress)
-    states, look = settle(fit, capture, view.times_s, config, progress)
-    return _record(capture, view, fit, states, look, config)
-
-
-def solve_landmarks(
-    head: HeadModel, capture: Capture, view: CaptureView, config: TrackingConfig, progress: Progress
-) -> Fit:
-    """Identity and focal length over key frames of the training part, then every frame."""
-    model = landmark_model(head)
-    bounds = Bounds(*head.data.expression_range)
-    prior = _shared_prior(capture, view, config)
-    observed = observe(head, capture, view, config, prior)
-    train = observed.seen & (torch.arange(capture.frames) < capture.split.train_end)
-    if not train.any():
-        raise HeadstudioError(
-            "no face was found in the training part",
-            where=capture.path,
-            next_step="film the face, or crop closer to it",
-        )
-    start, scale = closed_form_pose(model, observed)
-    observed = replace(observed, noise_px=config.solve.noise_m * scale)
-    with progress.stage("identity", None):
-        everyone = torch.arange(capture.frames)
-        features = frame_features(start.rotation, aligned_landmarks(start, observed, scale, everyone))
-        keys = choose_key_frames(features, train, config.key_frames)
-        frame_prior = prior_term(head, config.solve)
-        unknown = Person(torch.zeros(head.identities), torch.tensor(prior.log_focal))
-        person, _ = solve_person(model, observed.at(keys), start.at(keys), unknown, prior, frame_prior, bounds)
-    observed = observed.with_camera(person.camera(observed.K_px))
-    personal = model.personal(person.identity)
-    begin, _ = closed_form_pose(personal, observed)
-    fit = Fit(head, person.identity, personal, observed, begin, bounds, keys)
-    with progress.stage("landmarks", capture.frames) as advance:
-        terms = fit.terms(config.solve)
-        states = minimise(begin, terms, bounds, config.solve.iterations, advance=advance)
-    bridged = in_parts(capture, states, lambda s, part: _bridged(s, observed.seen[part], view.times_s[part]))
-    return replace(fit, states=bridged)
-
-
-def observe(
-    head: HeadModel, capture: Capture, view: CaptureView, config: TrackingConfig, prior: SharedPrior
-) -> Observations:
-    """A capture's landmarks with their weights and the camera to begin with."""
-    seen = torch.isfinite(view.landmarks_px).flatten(1).all(1)
-    landmarks = torch.where(seen[:, None, None], view.landmarks_px, 0.0).float()
-    return Observations(
-        pixels=landmarks[..., :2],
-        depth_px=landmarks[..., 2],
-        seen=seen,
-        weight=landmark_weights(head, config.solve),
-        K_px=_intrinsics(capture, view, prior.log_focal).expand(capture.frames, 3, 3),
-        noise_px=torch.ones(capture.frames),
-        independence=config.solve.independence,
-        robust=config.solve.robust,
-    )
+    free = with_freedom(head, config.freeform) if known is None else of_person(head, known)
+    person, scene, keys = find_person(free, capture, view, config, progress)
+    with crew(capture.frames, config.processes or 1) as hands:
+        scene, states, look = settle(scene, capture, view.times_s, keys, hands, progress)
+    identity = told_apart(free, head, person.identity) if known is None else known
+    return _record(capture, view, scene, identity, states, look)
 
 
 def settle(
-    fit: Fit, capture: Capture, times_s: Tensor, config: TrackingConfig, progress: Progress
-) -> tuple[FrameState, Look]:
-    """From the landmark solution of single frames to the movement of the clip.
+    scene: Scenery, capture: Capture, times_s: Tensor, keys: Int[Tensor, " keys"], hands: Crew, progress: Progress
+) -> tuple[Scenery, FrameState, Look]:
+    """From a known person to the movement of the clip.
 
     The pose is refined against coarse pictures and smoothed; then the rest is fitted again with the pose held, so
     that the expression does not answer for what smoothing took from the pose.
+
+    Returns:
+        The scene with the landmarks freed of what the detector always gets wrong, the movement, and the look.
     """
+    config, everyone = scene.config, torch.arange(capture.frames)
     sizes = config.photometric.sizes_px if config.photometric.enabled else ()
-    scene = set_the_scene(fit.head, fit.identity, fit.model, fit.observed, capture.size_px, fit.bounds, config)
-    states, light, seen = fit.states, neutral_light(capture.frames), fit.observed.seen
-    held = torch.arange(fit.model.unknowns) < 6 if config.smoothing.enabled else None
+    held = torch.arange(scene.landmarks.unknowns) < 6 if config.smoothing.enabled else None
+    with progress.stage("landmarks", capture.frames) as advance:
+        begin, _ = closed_form_pose(scene.landmarks, scene.observed)
+        states = _bridged(capture, solve(scene, hands, begin, advance), scene.observed.seen, times_s)
+    posing = replace(scene, observed=scene.observed.trusted_by(config.photometric.landmark_share))
     for size in sizes[:-1]:
-        states = refine(scene, capture, states, fit.key_frames, size, progress).states
+        states = refine(posing, capture, hands, states, keys, size, progress).states
     if config.smoothing.enabled:
-        states = in_parts(capture, states, lambda s, part: smooth_pose(s, seen[part], times_s[part], config.smoothing))
-        states = minimise(states, fit.terms(config.solve), fit.bounds, config.solve.iterations, held)
+        states = smooth_pose(capture, states, scene.observed.seen, times_s, config.smoothing)
+    if sizes and config.calibration.enabled:
+        learning = everyone < capture.split.train_end
+        bias = learn_bias(scene.landmarks, states, scene.observed, learning, config.calibration)
+        scene = replace(scene, observed=without_bias(scene.landmarks, states, scene.observed, bias))
+    if held is not None:
+        with progress.stage("expression", capture.frames) as advance:
+            states = solve(scene, hands, states, advance, held)
     if sizes:
-        states, _, light = refine(scene, capture, states, fit.key_frames, sizes[-1], progress, held)
+        states = refine(scene, capture, hands, states, keys, sizes[-1], progress, held).states
     if config.smoothing.enabled:
-        states = in_parts(
-            capture, states, lambda s, part: smooth_face(s, seen[part], times_s[part], config.smoothing, fit.bounds)
-        )
-    with progress.stage("texture"):
-        texture = texture_of(scene, capture, states, fit.key_frames, light) if sizes else None
-    return states, Look(light, texture)
+        states = smooth_face(capture, states, scene.observed.seen, times_s, config.smoothing, scene.bounds)
+    if not sizes:
+        return scene, states, Look(neutral_light(capture.frames), None)
+    with progress.stage("light and texture"):
+        light = light_of(scene, capture, states, keys)
+        return scene, states, Look(light, texture_of(scene, capture, states, keys, light))
 
 
 def in_parts(capture: Capture, states: FrameState, work: Callable[[FrameState, slice], FrameState]) -> FrameState:
@@ -172,27 +120,40 @@ def in_parts(capture: Capture, states: FrameState, work: Callable[[FrameState, s
 
 
 def smooth_pose(
-    states: FrameState, seen: Bool[Tensor, " frames"], times_s: Tensor, config: SmoothingConfig
+    capture: Capture, states: FrameState, seen: Bool[Tensor, " frames"], times_s: Tensor, config: SmoothingConfig
 ) -> FrameState:
     """Rotation and translation of the head."""
-    trust = seen.float()
-    return states._replace(
-        rotation=smooth_rotations(states.rotation, trust, times_s, *config.rotation),
-        translation_m=smooth(states.translation_m, trust, times_s, *config.translation, together=True),
-    )
+
+    def work(states: FrameState, part: slice) -> FrameState:
+        trust, times = seen[part].float(), times_s[part]
+        return states._replace(
+            rotation=smooth_rotations(states.rotation, trust, times, *config.rotation),
+            translation_m=smooth(states.translation_m, trust, times, *config.translation, together=True),
+        )
+
+    return in_parts(capture, states, work)
 
 
 def smooth_face(
-    states: FrameState, seen: Bool[Tensor, " frames"], times_s: Tensor, config: SmoothingConfig, bounds: Bounds
+    capture: Capture,
+    states: FrameState,
+    seen: Bool[Tensor, " frames"],
+    times_s: Tensor,
+    config: SmoothingConfig,
+    bounds: Bounds,
 ) -> FrameState:
     """Everything but the pose, with fast movements left alone."""
-    trust = seen.float()
-    expression = smooth(states.expression, trust, times_s, *config.expression)
-    gaze = smooth(states.gaze_rad.flatten(1), trust, times_s, *config.gaze)
-    jaw = smooth(states.jaw_rad, trust, times_s, *config.expression) if states.jaw_rad.shape[1] else states.jaw_rad
-    return states._replace(
-        expression=expression.clamp(bounds.lower, bounds.upper), gaze_rad=gaze.unflatten(1, (2, 2)), jaw_rad=jaw
-    )
+
+    def work(states: FrameState, part: slice) -> FrameState:
+        trust, times = seen[part].float(), times_s[part]
+        expression = smooth(states.expression, trust, times, *config.expression)
+        gaze = smooth(states.gaze_rad.flatten(1), trust, times, *config.gaze)
+        jaw = smooth(states.jaw_rad, trust, times, *config.expression) if states.jaw_rad.shape[1] else states.jaw_rad
+        return states._replace(
+            expression=expression.clamp(bounds.lower, bounds.upper), gaze_rad=gaze.unflatten(1, (2, 2)), jaw_rad=jaw
+        )
+
+    return in_parts(capture, states, work)
 
 
 def _only_view(capture: Capture) -> CaptureView:
@@ -203,56 +164,43 @@ def _only_view(capture: Capture) -> CaptureView:
     return capture.views[0]
 
 
-def _shared_prior(capture: Capture, view: CaptureView, config: TrackingConfig) -> SharedPrior:
-    solve, source = config.solve, view.source
-    expected, deviation = solve.focal_prior * max(source.width_px, source.height_px), solve.focal_log_deviation
-    if config.focal_px is not None:
-        expected, deviation = config.focal_px, 0.0
-    return SharedPrior(math.log(expected * capture.size_px / view.crop.side_px), deviation, solve.identity_prior)
-
-
-def _intrinsics(capture: Capture, view: CaptureView, log_focal: float) -> Float[Tensor, "3 3"]:
-    """The principal point is the middle of the source picture, wherever the crop was cut."""
-    scale = capture.size_px / view.crop.side_px
-    focal = math.exp(log_focal)
-    x = (view.source.width_px / 2 - view.crop.left_px) * scale
-    y = (view.source.height_px / 2 - view.crop.top_px) * scale
-    return torch.tensor([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])
-
-
-def _bridged(states: FrameState, seen: Bool[Tensor, " frames"], times_s: Tensor) -> FrameState:
+def _bridged(capture: Capture, states: FrameState, seen: Tensor, times_s: Tensor) -> FrameState:
     """Frames without a face follow from their neighbours; a part of the clip without any keeps its start values."""
-    if seen.all() or not seen.any():
-        return states
-    gaze = fill(states.gaze_rad.flatten(1), seen, times_s)
-    return FrameState(
-        fill_rotations(states.rotation, seen, times_s),
-        fill(states.translation_m, seen, times_s),
-        fill(states.expression, seen, times_s),
-        gaze.unflatten(1, (2, 2)),
-        fill(states.jaw_rad, seen, times_s),
-    )
+
+    def work(states: FrameState, part: slice) -> FrameState:
+        known, times = seen[part], times_s[part]
+        if known.all() or not known.any():
+            return states
+        return FrameState(
+            fill_rotations(states.rotation, known, times),
+            fill(states.translation_m, known, times),
+            fill(states.expression, known, times),
+            fill(states.gaze_rad.flatten(1), known, times).unflatten(1, (2, 2)),
+            fill(states.jaw_rad, known, times),
+        )
+
+    return in_parts(capture, states, work)
 
 
 def _record(
-    capture: Capture, view: CaptureView, fit: Fit, states: FrameState, look: Look, config: TrackingConfig
+    capture: Capture, view: CaptureView, scene: Scenery, identity: HeadIdentity, states: FrameState, look: Look
 ) -> Track:
-    error_m = landmark_error_m(fit.model, states, fit.observed)
-    confidence, usable = judge(view, states, error_m, fit.observed.seen, config.quality)
+    error_m = landmark_error_m(scene.landmarks, states, scene.observed)
+    confidence, usable = judge(view, states, error_m, scene.observed.seen, scene.config.quality)
     state = articulation(states)
     times = view.times_s
     return Track(
         capture_identifier=capture.identifier,
         size_px=capture.size_px,
-        identity=HeadIdentity(fit.head.name, fit.identity),
+        identity=identity,
         times_s=times,
         expression=states.expression,
-        arkit=fit.head.to_arkit(state),
+        arkit=scene.head.to_arkit(state),
         neck_rad=state.neck_rad,
         jaw_rad=state.jaw_rad,
         gaze_rad=state.gaze_rad,
         T_world_head=from_rotation(states.rotation, states.translation_m),
-        views={view.name: TrackView(fit.observed.K_px.clone(), torch.eye(4).repeat(capture.frames, 1, 1))},
+        views={view.name: TrackView(scene.observed.K_px.clone(), torch.eye(4).repeat(capture.frames, 1, 1))},
         light_sh=look.light_sh,
         texture=look.texture,
         confidence=confidence,

@@ -1,0 +1,93 @@
+"""Who is filmed, and through which lens: from a capture's landmarks and key frames to the scene of all its frames."""
+
+import math
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from headstudio.errors import HeadstudioError
+from headstudio.heads.base import HeadModel
+from headstudio.progress import Progress
+from headstudio.records.capture import Capture, CaptureView
+from headstudio.tracking.bundle import adjust
+from headstudio.tracking.config import TrackingConfig
+from headstudio.tracking.identity import Person, SharedPrior, shared_landmark_term, solve_person
+from headstudio.tracking.keyframes import choose_key_frames, frame_features
+from headstudio.tracking.observations import Observations, aligned_landmarks, closed_form_pose, landmark_weights
+from headstudio.tracking.points import landmark_model
+from headstudio.tracking.scene import Scenery, set_the_scene
+
+_STEPS = 40
+"""Most steps of the first joint solve, which starts from nobody."""
+
+
+def find_person(
+    head: HeadModel, capture: Capture, view: CaptureView, config: TrackingConfig, progress: Progress
+) -> tuple[Person, Scenery, Int[Tensor, " keys"]]:
+    """Identity and lens over key frames of the training part, and those frames."""
+    prior = shared_prior(capture, view, config)
+    observed, keys = _observe(head, capture, view, config, prior)
+    scene = set_the_scene(head, torch.zeros(head.identities), observed, capture.size_px, config)
+    unknown = Person(torch.zeros(head.identities), torch.tensor(prior.log_focal), torch.tensor(prior.principal_px))
+    with progress.stage("identity", None):
+        model = landmark_model(head)
+        term, (states, _) = shared_landmark_term(model, observed.at(keys)), closed_form_pose(model, observed.at(keys))
+        person, states = solve_person([term], scene.prior, states, unknown, prior, scene.bounds, _STEPS)
+    if config.photometric.enabled:
+        person, _ = adjust(scene, capture, keys, states, person, prior, progress)
+    observed = observed.with_camera(person.camera(observed.K_px))
+    return person, set_the_scene(head, person.identity, observed, capture.size_px, config), keys
+
+
+def shared_prior(capture: Capture, view: CaptureView, config: TrackingConfig) -> SharedPrior:
+    """What is believed of identity and lens, in pixels of the stored frame."""
+    solve, source = config.solve, view.source
+    scale, longer = capture.size_px / view.crop.side_px, max(source.width_px, source.height_px)
+    focal, focal_deviation = solve.focal_prior * longer, solve.focal_log_deviation
+    if config.focal_px is not None:
+        focal, focal_deviation = config.focal_px, 0.0
+    # Unless told otherwise, the principal point is near the middle of the source picture, wherever the crop was cut.
+    x, y = source.width_px / 2, source.height_px / 2
+    principal_deviation = solve.principal_deviation * longer
+    if config.principal_px is not None:
+        (x, y), principal_deviation = config.principal_px, 0.0
+    principal = (x - view.crop.left_px) * scale, (y - view.crop.top_px) * scale
+    return SharedPrior(
+        math.log(focal * scale), focal_deviation, principal, principal_deviation * scale, solve.identity_prior
+    )
+
+
+def _observe(
+    head: HeadModel, capture: Capture, view: CaptureView, config: TrackingConfig, prior: SharedPrior
+) -> tuple[Observations, Int[Tensor, " keys"]]:
+    """A capture's landmarks with their weights and the camera to begin with, and its key frames."""
+    seen = torch.isfinite(view.landmarks_px).flatten(1).all(1)
+    landmarks = torch.where(seen[:, None, None], view.landmarks_px, 0.0).float()
+    train = seen & (torch.arange(capture.frames) < capture.split.train_end)
+    if not train.any():
+        raise HeadstudioError(
+            "no face was found in the training part",
+            where=capture.path,
+            next_step="film the face, or crop closer to it",
+        )
+    observed = Observations(
+        pixels=landmarks[..., :2],
+        depth_px=landmarks[..., 2],
+        seen=seen,
+        weight=landmark_weights(head, config.solve),
+        K_px=_intrinsics(prior).expand(capture.frames, 3, 3),
+        noise_px=torch.ones(capture.frames),
+        independence=config.solve.independence,
+        robust=config.solve.robust,
+    )
+    start, scale = closed_form_pose(landmark_model(head), observed)
+    aligned_m = aligned_landmarks(start, observed, scale, torch.arange(capture.frames))
+    keys = choose_key_frames(frame_features(start.rotation, aligned_m), train, config.key_frames)
+    return replace(observed, noise_px=config.solve.noise_m * scale), keys
+
+
+def _intrinsics(prior: SharedPrior) -> Float[Tensor, "3 3"]:
+    focal, (x, y) = math.exp(prior.log_focal), prior.principal_px
+    return torch.tensor([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])

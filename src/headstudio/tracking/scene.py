@@ -1,0 +1,70 @@
+"""Everything that frames are solved with once it is known who is filmed and through which lens."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from headstudio.geometry.camera import Camera
+from headstudio.heads.base import HeadModel
+from headstudio.tracking.config import TrackingConfig
+from headstudio.tracking.gaps import gap_term
+from headstudio.tracking.observations import Observations, landmark_term
+from headstudio.tracking.points import PointModel, embed, landmark_model
+from headstudio.tracking.priors import prior_term
+from headstudio.tracking.solver import Bounds, Term
+from headstudio.tracking.surface import SurfacePoints, skin_points
+
+
+@dataclass(frozen=True)
+class Scenery:
+    """What does not change while frames are refined; it can be sent to other processes."""
+
+    head: HeadModel
+    neutral_m: Float[Tensor, "1 vertices 3"]
+    landmarks: PointModel
+    """Landmarks of this person."""
+    points: SurfacePoints
+    """Where the surface is compared with the pictures."""
+    skin: PointModel
+    """The same points in closed form, of this person."""
+    size_px: int
+    """Side of the stored frames."""
+    observed: Observations
+    prior: Term
+    """Of a frame's unknowns."""
+    bounds: Bounds
+    config: TrackingConfig
+
+    @property
+    def camera(self) -> Camera:
+        """Of all stored frames."""
+        return Camera(self.observed.K_px, self.size_px, self.size_px)
+
+    def frame_terms(self, frames: Tensor) -> list[Term]:
+        """What is known of some frames without their pictures."""
+        observed = self.observed.at(frames)
+        gaps = gap_term(self.landmarks, observed, self.config.solve)
+        return [landmark_term(self.landmarks, observed), gaps, self.prior]
+
+
+def set_the_scene(
+    head: HeadModel, identity: Tensor, observed: Observations, size_px: int, config: TrackingConfig
+) -> Scenery:
+    """Choose the surface points and bake the person into them."""
+    points = skin_points(head, config.photometric.samples, config.seed)
+    landmarks, skin = (
+        model.personal(identity) for model in (landmark_model(head), embed(head, points.corners, points.barycentric))
+    )
+    return Scenery(
+        head=head,
+        neutral_m=head.neutral(identity[None]),
+        landmarks=landmarks,
+        points=points,
+        skin=skin,
+        size_px=size_px,
+        observed=observed,
+        prior=prior_term(head, config.solve),
+        bounds=Bounds(*head.data.expression_range),
+        config=config,
+    )
