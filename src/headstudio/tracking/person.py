@@ -44,19 +44,34 @@ def find_person(
 def shared_prior(capture: Capture, view: CaptureView, config: TrackingConfig) -> SharedPrior:
     """What is believed of identity and lens, in pixels of the stored frame."""
     solve, source = config.solve, view.source
+    known_focal_px, known_principal_px = _known_lens(capture, view, config)
     scale, longer = capture.size_px / view.crop.side_px, max(source.width_px, source.height_px)
     focal, focal_deviation = solve.focal_prior * longer, solve.focal_log_deviation
-    if config.focal_px is not None:
-        focal, focal_deviation = config.focal_px, 0.0
+    if known_focal_px is not None:
+        focal, focal_deviation = known_focal_px, 0.0
     # Unless told otherwise, the principal point is near the middle of the source picture, wherever the crop was cut.
     x, y = source.width_px / 2, source.height_px / 2
     principal_deviation = solve.principal_deviation * longer
-    if config.principal_px is not None:
-        (x, y), principal_deviation = config.principal_px, 0.0
+    if known_principal_px is not None:
+        (x, y), principal_deviation = known_principal_px, 0.0
     principal = (x - view.crop.left_px) * scale, (y - view.crop.top_px) * scale
     return SharedPrior(
         math.log(focal * scale), focal_deviation, principal, principal_deviation * scale, solve.identity_prior
     )
+
+
+def _known_lens(
+    capture: Capture, view: CaptureView, config: TrackingConfig
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Focal length and principal point in pixels of the source picture: as the user says, else as they came with the
+    pictures, which may differ from frame to frame and from axis to axis by less than tracking could tell."""
+    if view.K_px is None:
+        return config.focal_px, config.principal_px
+    per_px = view.crop.side_px / capture.size_px
+    K = view.K_px.double().median(dim=0).values
+    focal_px = float((K[0, 0] * K[1, 1]).sqrt()) * per_px
+    principal_px = float(K[0, 2]) * per_px + view.crop.left_px, float(K[1, 2]) * per_px + view.crop.top_px
+    return config.focal_px or focal_px, config.principal_px or principal_px
 
 
 def _observe(
