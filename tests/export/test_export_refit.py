@@ -58,7 +58,7 @@ def apart_mm(performance, region):
     ]
 
 
-# Measured: medians of 0.1 to 0.9 mm and 95 % below 2.6 mm. Nearest points without the jaw's motion leave the lips 8 mm apart.
+# Measured: medians of 0.1 to 0.9 mm and 95 % below 2.6 mm. Without the jaw's motion the lips were 8 mm apart.
 @pytest.mark.parametrize("region", ["face", "lips", "eyelids", "nose", "eyeballs"])
 def test_vertices_meet_their_own_places_at_rest_and_in_motion(performance, region):
     rest, moving = apart_mm(performance, region)
