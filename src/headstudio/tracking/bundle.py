@@ -20,9 +20,11 @@ from headstudio.tracking.identity import (
     solve_person,
 )
 from headstudio.tracking.observations import Observations
-from headstudio.tracking.photometric import Comparison, compare, learn
+from headstudio.tracking.photometric import compare, learn
 from headstudio.tracking.points import FrameState, PointModel, embed, landmark_model
-from headstudio.tracking.scene import Scenery, set_the_scene
+from headstudio.tracking.pull import Puller
+from headstudio.tracking.scene import Scenery, outline_model, set_the_scene
+from headstudio.tracking.silhouette import Outside, outside
 from headstudio.tracking.solver import see
 from headstudio.tracking.surface import load_frames, local_contrast
 
@@ -44,11 +46,12 @@ def adjust(
     """
     config = scene.config.photometric
     with progress.stage("bundle adjustment", len(config.bundle_sizes_px) * config.bundle_rounds) as advance:
+        around = outside(capture, scene, keys)
         for size in config.bundle_sizes_px:
             contrast = local_contrast(load_frames(capture, keys, size))
             for _ in range(config.bundle_rounds):
                 now = _rebuilt(scene, person)
-                person, states = _one_round(now, contrast, keys, states, person, prior)
+                person, states = _one_round(now, contrast, around, keys, states, person, prior)
                 advance(1)
     return person, states
 
@@ -59,32 +62,38 @@ def _rebuilt(scene: Scenery, person: Person) -> Scenery:
 
 
 def _one_round(
-    scene: Scenery, contrast: Tensor, keys: Tensor, states: FrameState, person: Person, prior: SharedPrior
+    scene: Scenery,
+    contrast: Tensor,
+    around: Outside | None,
+    keys: Tensor,
+    states: FrameState,
+    person: Person,
+    prior: SharedPrior,
 ) -> tuple[Person, FrameState]:
+    head, config = scene.head, scene.config
     comparison = compare(scene, learn(scene, contrast, states, keys), contrast, states, keys)
-    observed = scene.observed.at(keys).trusted_by(scene.config.photometric.landmark_share)
-    terms = [
-        shared_landmark_term(landmark_model(scene.head), observed),
-        shared_photometric_term(
-            embed(scene.head, scene.points.corners, scene.points.barycentric), comparison, observed
-        ),
-    ]
-    steps = scene.config.photometric.bundle_steps
+    observed = scene.observed.at(keys).trusted_by(config.photometric.landmark_share)
+    skin = embed(head, scene.points.corners, scene.points.barycentric)
+    terms = [shared_landmark_term(landmark_model(head), observed), shared_pull_term(skin, comparison, observed)]
+    if around is not None:
+        terms.append(shared_pull_term(outline_model(head, config.seed), around, observed))
+    steps = config.photometric.bundle_steps
     return solve_person(terms, scene.prior, states, person, prior, scene.bounds, steps)
 
 
-def shared_photometric_term(points: PointModel, comparison: Comparison, observed: Observations) -> SharedTerm:
-    """`photometric.photometric_term` with identity and lens unknown.
+def shared_pull_term(points: PointModel, puller: Puller, observed: Observations) -> SharedTerm:
+    """`pull.pull_term` with identity and lens unknown.
 
     Args:
-        points: the compared points, of nobody yet.
+        points: of nobody yet.
+        observed: of the key frames.
     """
     everyone = torch.arange(len(observed.pixels))
 
     def term(states: FrameState, person: Person) -> Evidence:
         K_px = person.camera(observed.K_px)
         seen = see(points, states, K_px, True, person.identity)
-        metric, force, cost = comparison.pull(seen.pixels, everyone)
+        metric, force, cost = puller.pull(seen.pixels, everyone)
         return evidence(points, states, K_px, seen, metric, force, cost)
 
     return term

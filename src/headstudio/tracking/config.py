@@ -17,7 +17,7 @@ class SolveConfig:
     """Weight of lip landmarks against the rest of the face (FaceVerse's tracker: 5 for lips, eyes and brows)."""
     eyes: float = 3.0
     """Weight of lid landmarks."""
-    irises: float = 2.0
+    irises: float = 8.0
     """Weight of iris landmarks (FaceVerse's tracker: 2)."""
     contour: float = 0.15
     """Weight of the face oval, which the detector lets slide along the silhouette as the head turns."""
@@ -38,7 +38,7 @@ class SolveConfig:
     """Weight of the squared expression coefficients."""
     symmetry: float = 5.0
     """Weight of the squared difference between a left unit and its right twin."""
-    lid_follow: float = 100.0
+    lid_follow: float = 20.0
     """Weight of the squared difference between lids and the position that the gaze asks of them."""
     gaze_prior_rad: float = 0.35
     """Standard deviation of an eye's rotation from straight ahead."""
@@ -53,6 +53,12 @@ class SolveConfig:
     principal_deviation: float = 0.02
     """Standard deviation of the principal point from the middle of the source picture, over its longer side; 0 fixes
     it there."""
+    lens_per_frame: bool = False
+    """Refine focal length and principal point of every frame (paper 1, section 3.2), for lenses that breathe."""
+    frame_focal_deviation: float = 0.02
+    """Standard deviation of the logarithm of a frame's focal length from the clip's."""
+    frame_principal_deviation: float = 0.003
+    """Standard deviation of a frame's principal point from the clip's, over the focal length."""
     iterations: int = 12
     """Most Gauss-Newton steps of one solve."""
 
@@ -87,7 +93,7 @@ class FreeformConfig:
 
 @dataclass(frozen=True)
 class SmoothingConfig:
-    """Offline smoothing without lag; each pair is (cut-off in Hz, second difference at 25 frames a second that passes)."""
+    """Offline smoothing without lag; each pair is (cut-off in Hz, second difference at 25 Hz that passes)."""
 
     enabled: bool = True
     """Switch it off to see the solve of every frame alone."""
@@ -116,6 +122,10 @@ class PhotometricConfig:
     """Times that the appearance is learned anew at each level."""
     bundle_steps: int = 4
     """Gauss-Newton steps of one round."""
+    silhouette: float = 0.05
+    """Weight of each of 300 points of the head that stick out of the person's matte; 0 ignores mattes."""
+    silhouette_noise_m: float = 0.004
+    """Standard deviation of the matte's edge."""
     iterations: int = 4
     """Gauss-Newton steps per level of the frames."""
     samples: int = 1000

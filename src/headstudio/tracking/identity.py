@@ -125,15 +125,15 @@ def evidence(
         force: the cost's negative first derivative by each point's pixel.
     """
     assert seen.jacobian is not None and seen.by_head is not None
-    by_lens = _by_lens(seen, states, K_px)
-    pulled, pulled_lens, by_head = metric @ seen.jacobian, metric @ by_lens, seen.by_head
+    lens = by_lens(seen, states, K_px)
+    pulled, pulled_lens, by_head = metric @ seen.jacobian, metric @ lens, seen.by_head
     rows, flat_force = seen.jacobian.flatten(1, 2), force.flatten(1)[..., None]
     own = Quadratic(rows.transpose(1, 2) @ pulled.flatten(1, 2), (rows.transpose(1, 2) @ flat_force)[..., 0], cost)
     hessian, coupling, by_both, descent = _through_identity(model, states, by_head, metric, force, pulled, pulled_lens)
     coupling_lens = rows.transpose(1, 2) @ pulled_lens.flatten(1, 2)
-    lens_lens = torch.einsum("kpci,kpcj->ij", by_lens, pulled_lens)
+    lens_lens = torch.einsum("kpci,kpcj->ij", lens, pulled_lens)
     corner = torch.cat([torch.cat([hessian, by_both], dim=1), torch.cat([by_both.T, lens_lens], dim=1)])
-    by_force = torch.einsum("kpci,kpc->i", by_lens, force)
+    by_force = torch.einsum("kpci,kpc->i", lens, force)
     return Evidence(own, torch.cat([coupling, coupling_lens], dim=2), corner, torch.cat([descent, by_force]))
 
 
@@ -146,19 +146,19 @@ def _through_identity(
     frames do not matter, summed over them before it is touched.
     """
     unknowns, identities = pulled.shape[-1], model.identity_m.shape[0]
-    hessian, by_lens = pulled.new_zeros(identities, identities), pulled.new_zeros(identities, _LENS)
+    hessian, with_lens = pulled.new_zeros(identities, identities), pulled.new_zeros(identities, _LENS)
     coupling, descent = pulled.new_zeros(len(pulled), unknowns, identities), pulled.new_zeros(identities)
     for points, basis, lever in model.identity_groups(states):
         by_basis = by_head[:, points] @ lever
         back, flat = by_basis.transpose(2, 3), basis.flatten(0, 1)
         hessian += flat.T @ ((back @ metric[:, points] @ by_basis).sum(0) @ basis).flatten(0, 1)
         coupling += (back @ pulled[:, points]).flatten(1, 2).transpose(1, 2) @ flat
-        by_lens += flat.T @ (back @ lens[:, points]).sum(0).flatten(0, 1)
+        with_lens += flat.T @ (back @ lens[:, points]).sum(0).flatten(0, 1)
         descent += flat.T @ (back @ force[:, points, :, None]).sum(0).flatten()
-    return hessian, coupling, by_lens, descent
+    return hessian, coupling, with_lens, descent
 
 
-def _by_lens(seen: Projected, states: FrameState, K_px: Tensor) -> Float[Tensor, "frames points 2 3"]:
+def by_lens(seen: Projected, states: FrameState, K_px: Tensor) -> Float[Tensor, "frames points 2 3"]:
     """Derivatives by the lens while the head moves along, so that only the perspective changes.
 
     The head recedes as the focal length grows and steps aside as the principal point does; alone they would enlarge
@@ -233,12 +233,23 @@ def _step(
 
 def _moved(states: FrameState, person: Person, step: Tensor, move: Tensor, bounds: Bounds) -> tuple[Person, FrameState]:
     zoom, shift_px = move[-_LENS].clamp(-_LARGEST_STEP, _LARGEST_STEP), move[-2:]
-    x, y, depth = states.translation_m.unbind(1)
-    aside = depth[:, None] * shift_px / person.log_focal.exp()
-    place_m = torch.cat([torch.stack([x, y], dim=1) - aside, depth[:, None] * zoom.exp()], dim=1)
-    moved = states._replace(translation_m=place_m).moved(step)
+    moved = along(states, person.log_focal.exp(), zoom, shift_px).moved(step)
     moved = moved._replace(expression=moved.expression.clamp(bounds.lower, bounds.upper))
     return Person(person.identity + move[:-_LENS], person.log_focal + zoom, person.principal_px + shift_px), moved
+
+
+def along(states: FrameState, focal_px: Tensor, zoom: Tensor, shift_px: Tensor) -> FrameState:
+    """Heads that recede and step aside so that a change of the lens leaves their middle where it is in the picture.
+
+    Args:
+        focal_px: of all frames, or (frames,).
+        zoom: change of the focal length's logarithm, likewise.
+        shift_px: (2,) or (frames, 2) change of the principal point.
+    """
+    depth = states.translation_m[:, 2]
+    aside_m = (depth / focal_px)[:, None] * shift_px
+    place_m = torch.cat([states.translation_m[:, :2] - aside_m, (depth * zoom.exp())[:, None]], dim=1)
+    return states._replace(translation_m=place_m)
 
 
 def _damped(hessian: Tensor, damping: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -16,17 +17,27 @@ from headstudio.tracking.config import TrackingConfig
 from headstudio.tracking.identity import Person, SharedPrior, shared_landmark_term, solve_person
 from headstudio.tracking.keyframes import choose_key_frames, frame_features
 from headstudio.tracking.observations import Observations, aligned_landmarks, closed_form_pose, landmark_weights
-from headstudio.tracking.points import landmark_model
+from headstudio.tracking.points import FrameState, landmark_model
 from headstudio.tracking.scene import Scenery, set_the_scene
 
 _STEPS = 40
 """Most steps of the first joint solve, which starts from nobody."""
 
 
+class Found(NamedTuple):
+    """What the key frames of the training part told."""
+
+    person: Person
+    scene: Scenery
+    keys: Int[Tensor, " keys"]
+    states: FrameState
+    """Of the key frames."""
+
+
 def find_person(
     head: HeadModel, capture: Capture, view: CaptureView, config: TrackingConfig, progress: Progress
-) -> tuple[Person, Scenery, Int[Tensor, " keys"]]:
-    """Identity and lens over key frames of the training part, and those frames."""
+) -> Found:
+    """Identity and lens over key frames of the training part."""
     prior = shared_prior(capture, view, config)
     observed, keys = _observe(head, capture, view, config, prior)
     scene = set_the_scene(head, torch.zeros(head.identities), observed, capture.size_px, config)
@@ -36,9 +47,9 @@ def find_person(
         term, (states, _) = shared_landmark_term(model, observed.at(keys)), closed_form_pose(model, observed.at(keys))
         person, states = solve_person([term], scene.prior, states, unknown, prior, scene.bounds, _STEPS)
     if config.photometric.enabled:
-        person, _ = adjust(scene, capture, keys, states, person, prior, progress)
+        person, states = adjust(scene, capture, keys, states, person, prior, progress)
     observed = observed.with_camera(person.camera(observed.K_px))
-    return person, set_the_scene(head, person.identity, observed, capture.size_px, config), keys
+    return Found(person, set_the_scene(head, person.identity, observed, capture.size_px, config), keys, states)
 
 
 def shared_prior(capture: Capture, view: CaptureView, config: TrackingConfig) -> SharedPrior:

@@ -19,10 +19,12 @@ from headstudio.records.capture import Capture
 from headstudio.tracking.appearance import frame_gain, learn_appearance, unproject_texture
 from headstudio.tracking.crew import Crew
 from headstudio.tracking.pattern import Pattern, learn_pattern
-from headstudio.tracking.points import FrameState, PointModel, join
+from headstudio.tracking.points import FrameState, join
+from headstudio.tracking.pull import Pull, pull_term
 from headstudio.tracking.quality import landmark_error_m
 from headstudio.tracking.scene import Scenery
-from headstudio.tracking.solver import CHUNK, Quadratic, Term, huber, minimise, see
+from headstudio.tracking.silhouette import outside
+from headstudio.tracking.solver import CHUNK, huber, minimise
 from headstudio.tracking.surface import load_frames, local_contrast, look, sample, slopes
 
 _LIGHT_SIZE_PX = 160
@@ -108,15 +110,6 @@ def texture_of(
     )
 
 
-class Pull(NamedTuple):
-    """Second and negative first derivative of the cost by each point's pixel, and the cost of each frame."""
-
-    metric: Float[Tensor, "frames points 2 2"]
-    """The structure tensor, which sums the three colours."""
-    force: Float[Tensor, "frames points 2"]
-    cost: Float[Tensor, " frames"]
-
-
 @dataclass(frozen=True)
 class Comparison:
     """What a chunk of frames is compared with, and the pictures it is found in."""
@@ -161,26 +154,6 @@ def compare(
     )
 
 
-def photometric_term(skin: PointModel, comparison: Comparison, K_px: Float[Tensor, "frames 3 3"]) -> Term:
-    """The photometric cost of a chunk of frames.
-
-    Args:
-        skin: the compared points, of this person.
-        K_px: of the stored frames.
-    """
-
-    def term(now: FrameState, chosen: Tensor, derivatives: bool) -> Quadratic:
-        seen = see(skin, now, K_px[chosen], derivatives)
-        metric, force, cost = comparison.pull(seen.pixels, chosen)
-        if seen.jacobian is None:
-            return Quadratic(cost.new_zeros(()), cost.new_zeros(()), cost)
-        rows, weighted = seen.jacobian.flatten(1, 2), (metric @ seen.jacobian).flatten(1, 2)
-        descent = rows.transpose(1, 2) @ force.flatten(1)[..., None]
-        return Quadratic(rows.transpose(1, 2) @ weighted, descent[..., 0], cost)
-
-    return term
-
-
 def _solve_chunk(scene: Scenery, states: FrameState, frozen: Tensor | None, frames: Tensor) -> FrameState:
     terms = scene.frame_terms(frames)
     return minimise(states.at(frames), terms, scene.bounds, scene.config.solve.iterations, frozen)
@@ -198,8 +171,11 @@ def _refine_chunk(
     config, observed, start = scene.config.photometric, scene.observed.at(frames), all_states.at(frames)
     contrast = local_contrast(load_frames(capture, frames, size_px))
     comparison = compare(scene, pattern, contrast, start, frames)
-    term = photometric_term(scene.skin, comparison, observed.K_px)
+    term = pull_term(scene.skin, comparison, observed.K_px)
     terms = [*scene.frame_terms(frames), term]
+    around = outside(capture, scene, frames)
+    if around is not None:
+        terms.append(pull_term(scene.outline, around, observed.K_px))
     states = minimise(start, terms, scene.bounds, config.iterations, frozen)
     everyone = torch.arange(len(frames))
     before, after = (term(s, everyone, False).cost for s in (start, states))

@@ -36,6 +36,10 @@ class FrameState(NamedTuple):
         """Some of the frames."""
         return FrameState(*(part[frames] for part in self))
 
+    def replaced(self, frames: Int[Tensor, " chosen"], others: "FrameState") -> "FrameState":
+        """The same with other values for some frames."""
+        return FrameState(*(mine.index_copy(0, frames, theirs) for mine, theirs in zip(self, others, strict=True)))
+
     def where(self, chosen: Tensor, other: "FrameState") -> "FrameState":
         """These values where `chosen`, those of `other` elsewhere."""
         pairs = zip(self, other, strict=True)

@@ -13,7 +13,10 @@ from headstudio.tracking.observations import Observations, landmark_term
 from headstudio.tracking.points import PointModel, embed, landmark_model
 from headstudio.tracking.priors import prior_term
 from headstudio.tracking.solver import Bounds, Term
-from headstudio.tracking.surface import SurfacePoints, skin_points
+from headstudio.tracking.surface import SurfacePoints, points_on, skin_points
+
+_OUTLINED = ("face", "ears", "scalp", "nose")
+_OUTLINE_POINTS = 300
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Scenery:
     """Where the surface is compared with the pictures."""
     skin: PointModel
     """The same points in closed form, of this person."""
+    outline: PointModel
+    """Points all over the head of this person, which must not stick out of the silhouette."""
     size_px: int
     """Side of the stored frames."""
     observed: Observations
@@ -53,18 +58,24 @@ def set_the_scene(
 ) -> Scenery:
     """Choose the surface points and bake the person into them."""
     points = skin_points(head, config.photometric.samples, config.seed)
-    landmarks, skin = (
-        model.personal(identity) for model in (landmark_model(head), embed(head, points.corners, points.barycentric))
-    )
+    models = landmark_model(head), embed(head, points.corners, points.barycentric), outline_model(head, config.seed)
+    landmarks, skin, outline = (model.personal(identity) for model in models)
     return Scenery(
         head=head,
         neutral_m=head.neutral(identity[None]),
         landmarks=landmarks,
         points=points,
         skin=skin,
+        outline=outline,
         size_px=size_px,
         observed=observed,
         prior=prior_term(head, config.solve),
         bounds=Bounds(*head.data.expression_range),
         config=config,
     )
+
+
+def outline_model(head: HeadModel, seed: int) -> PointModel:
+    """Points all over the head, without neck and shoulders."""
+    points = points_on(head, head.region(*_OUTLINED), _OUTLINE_POINTS, seed)
+    return embed(head, points.corners, points.barycentric)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import conv2d, grid_sample, interpolate, normalize, pad
 
@@ -48,12 +48,28 @@ class SurfacePoints:
 
 def skin_points(head: HeadModel, count: int, seed: int) -> SurfacePoints:
     """Random points on the skin of the face, evenly by area, denser on lips and lids."""
+    compared = head.region(*_COMPARED) & ~head.region(*_IGNORED)
+    return points_on(head, compared, count, seed, denser=head.region(*_DETAILED))
+
+
+def points_on(
+    head: HeadModel,
+    region: Bool[Tensor, " vertices"],
+    count: int,
+    seed: int,
+    denser: Bool[Tensor, " vertices"] | None = None,
+) -> SurfacePoints:
+    """Random points on the triangles of a region, evenly by area.
+
+    Args:
+        denser: vertices between which points lie closer.
+    """
     triangles = head.data.triangles
     corners = head.template_m[triangles]
     area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
-    compared = head.region(*_COMPARED) & ~head.region(*_IGNORED)
-    detailed = head.region(*_DETAILED)[triangles].all(1)
-    chance = area * compared[triangles].all(1) * torch.where(detailed, _DETAIL, 1.0)
+    chance = area * region[triangles].all(1)
+    if denser is not None:
+        chance = chance * torch.where(denser[triangles].all(1), _DETAIL, 1.0)
     draw = torch.Generator().manual_seed(seed)
     chosen = torch.multinomial(chance, count, replacement=True, generator=draw)
     # Folding the unit square's diagonal gives even barycentric coordinates.

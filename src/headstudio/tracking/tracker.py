@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from headstudio.errors import HeadstudioError
@@ -19,8 +19,9 @@ from headstudio.tracking.calibration import learn_bias, without_bias
 from headstudio.tracking.config import SmoothingConfig, TrackingConfig
 from headstudio.tracking.crew import Crew, crew
 from headstudio.tracking.freeform import of_person, told_apart, with_freedom
+from headstudio.tracking.lens import refine_lenses
 from headstudio.tracking.observations import closed_form_pose
-from headstudio.tracking.person import find_person
+from headstudio.tracking.person import Found, find_person
 from headstudio.tracking.photometric import light_of, refine, solve, texture_of
 from headstudio.tracking.points import FrameState, articulation
 from headstudio.tracking.quality import judge, landmark_error_m
@@ -66,15 +67,15 @@ def track_with(
             f"the head {head.name} does not say where the detector's landmarks lie", next_step="choose another head"
         )
     free = with_freedom(head, config.freeform) if known is None else of_person(head, known)
-    person, scene, keys = find_person(free, capture, view, config, progress)
+    found = find_person(free, capture, view, config, progress)
     with crew(capture.frames, config.processes or 1) as hands:
-        scene, states, look = settle(scene, capture, view.times_s, keys, hands, progress)
-    identity = told_apart(free, head, person.identity) if known is None else known
+        scene, states, look = settle(found, capture, view.times_s, hands, progress)
+    identity = told_apart(free, head, found.person.identity) if known is None else known
     return _record(capture, view, scene, identity, states, look)
 
 
 def settle(
-    scene: Scenery, capture: Capture, times_s: Tensor, keys: Int[Tensor, " keys"], hands: Crew, progress: Progress
+    found: Found, capture: Capture, times_s: Tensor, hands: Crew, progress: Progress
 ) -> tuple[Scenery, FrameState, Look]:
     """From a known person to the movement of the clip.
 
@@ -84,19 +85,23 @@ def settle(
     Returns:
         The scene with the landmarks freed of what the detector always gets wrong, the movement, and the look.
     """
-    config, everyone = scene.config, torch.arange(capture.frames)
+    scene, keys, config = found.scene, found.keys, found.scene.config
     sizes = config.photometric.sizes_px if config.photometric.enabled else ()
     held = torch.arange(scene.landmarks.unknowns) < 6 if config.smoothing.enabled else None
     with progress.stage("landmarks", capture.frames) as advance:
         begin, _ = closed_form_pose(scene.landmarks, scene.observed)
         states = _bridged(capture, solve(scene, hands, begin, advance), scene.observed.seen, times_s)
+    states = states.replaced(keys, found.states)
     posing = replace(scene, observed=scene.observed.trusted_by(config.photometric.landmark_share))
     for size in sizes[:-1]:
         states = refine(posing, capture, hands, states, keys, size, progress).states
+    if config.solve.lens_per_frame:
+        states, lensed = refine_lenses(scene.landmarks, states, scene.observed, config.solve)
+        scene = replace(scene, observed=lensed)
     if config.smoothing.enabled:
         states = smooth_pose(capture, states, scene.observed.seen, times_s, config.smoothing)
     if sizes and config.calibration.enabled:
-        learning = everyone < capture.split.train_end
+        learning = torch.arange(capture.frames) < capture.split.train_end
         bias = learn_bias(scene.landmarks, states, scene.observed, learning, config.calibration)
         scene = replace(scene, observed=without_bias(scene.landmarks, states, scene.observed, bias))
     if held is not None:
