@@ -1,14 +1,14 @@
 """The whole way from a video to an avatar with its numbers, composed of the rooms' own doors."""
 
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstudio.capture.config import IngestConfig
 from headstudio.cli.console import Display
 from headstudio.cli.ledger import Ledger
-from headstudio.cli.sources import chosen_device, digest, load_source, load_subject, track_folder
+from headstudio.cli.sources import chosen_device, digest, load_source, load_subject, many_hands, track_folder
 from headstudio.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
@@ -79,12 +79,13 @@ class Pipeline:
             from headstudio.tracking.tracker import track
 
             capture = Capture.load(self.capture)
-            found = track(capture, self.plan.tracking, self.display)
+            found = track(capture, many_hands(self.plan.tracking, capture.frames), self.display)
             found.save(track_folder(self.capture))
             write_overlay(capture, found, self.plan.folder / "track.mp4")
             write_track_report(self.plan.folder / "track.html", capture, found)
 
-        made_from = {"config": asdict(self.plan.tracking)}
+        # The number of processes does not change the result.
+        made_from = {"config": asdict(replace(self.plan.tracking, processes=None))}
         self.ledger.stage("track", made_from, ("ingest",), ("capture/track", "track.mp4", "track.html"), work)
 
     def train(self) -> None:

@@ -1,11 +1,14 @@
 """Captures with their tracks, and whatever else can drive an avatar, from the paths that people type."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from headstudio.errors import HeadstudioError
 from headstudio.progress import Progress
+from headstudio.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +25,10 @@ class Subject(NamedTuple):
     avatar: "AvatarModel"
     method: str
     at_rest: "AtRest"
+
+
+_FRAMES_A_PROCESS = 200
+"""Fewer than so many frames do not pay for starting a process."""
 
 
 def track_folder(capture: Path) -> Path:
@@ -72,7 +79,6 @@ def _tracked(video: Path, work: Path, display: Progress) -> "Source":
     from headstudio.capture.config import IngestConfig
     from headstudio.capture.ingest import ingest
     from headstudio.records.capture import Capture
-    from headstudio.tracking.config import TrackingConfig
     from headstudio.tracking.tracker import track
 
     folder = work / f"{video.stem}-{digest(video)[:12]}"
@@ -80,7 +86,7 @@ def _tracked(video: Path, work: Path, display: Progress) -> "Source":
     if capture is None:
         capture = ingest(video, folder, IngestConfig(), display)
     if not (track_folder(folder) / "track.json").is_file():
-        track(capture, TrackingConfig(), display).save(track_folder(folder))
+        track(capture, many_hands(TrackingConfig(), capture.frames), display).save(track_folder(folder))
     return load_source(folder)
 
 
@@ -121,3 +127,10 @@ def chosen_device(name: str) -> "torch.device":
         return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
     except RuntimeError:
         raise HeadstudioError(f"there is no device {name}", next_step="choose auto, cpu, cuda or mps") from None
+
+
+def many_hands(config: TrackingConfig, frames: int) -> TrackingConfig:
+    """As many processes as pay off for so many frames, where the user does not say."""
+    if config.processes is not None:
+        return config
+    return replace(config, processes=min(os.cpu_count() or 1, 1 + frames // _FRAMES_A_PROCESS))

@@ -19,6 +19,8 @@ class Options(Common):
     """The capture folder."""
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="TRACK")] = None
     """The track folder to write; `track` inside the capture when not given."""
+    person: Annotated[Path | None, arg(metavar="TRACK")] = None
+    """A track of the same person, whose identity is kept as it is."""
     overlay: bool = True
     """Also write overlay.mp4, the head drawn over the frames, and report.html."""
     config: Annotated[TrackingConfig, arg(name="")] = field(default_factory=TrackingConfig)
@@ -27,15 +29,17 @@ class Options(Common):
 
 def run(options: Options, display: Display) -> Result:
     """Track the capture."""
-    from headstudio.cli.sources import track_folder
+    from headstudio.cli.sources import many_hands, track_folder
     from headstudio.records.capture import Capture
+    from headstudio.records.track import Track
     from headstudio.report.track_report import write_track_report
     from headstudio.tracking.overlay import write_overlay
     from headstudio.tracking.tracker import track
 
     capture = Capture.load(options.capture)
     folder = options.output or track_folder(options.capture)
-    tracked = track(capture, options.config, display)
+    known = None if options.person is None else Track.load(options.person).identity
+    tracked = track(capture, many_hands(options.config, capture.frames), display, known)
     tracked.save(folder)
     overlay = folder / "overlay.mp4" if options.overlay else None
     if overlay is not None:

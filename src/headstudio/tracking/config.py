@@ -17,7 +17,7 @@ class SolveConfig:
     """Weight of lip landmarks against the rest of the face (FaceVerse's tracker: 5 for lips, eyes and brows)."""
     eyes: float = 3.0
     """Weight of lid landmarks."""
-    irises: float = 8.0
+    irises: float = 20.0
     """Weight of iris landmarks (FaceVerse's tracker: 2)."""
     contour: float = 0.15
     """Weight of the face oval, which the detector lets slide along the silhouette as the head turns."""
@@ -38,7 +38,7 @@ class SolveConfig:
     """Weight of the squared expression coefficients."""
     symmetry: float = 5.0
     """Weight of the squared difference between a left unit and its right twin."""
-    lid_follow: float = 20.0
+    lid_follow: float = 5.0
     """Weight of the squared difference between lids and the position that the gaze asks of them."""
     gaze_prior_rad: float = 0.35
     """Standard deviation of an eye's rotation from straight ahead."""
@@ -113,7 +113,7 @@ class PhotometricConfig:
 
     enabled: bool = True
     """Switch it off to keep the landmark solution."""
-    sizes_px: tuple[int, ...] = (96, 160)
+    sizes_px: tuple[int, ...] = (96, 160, 160)
     """Side of the frames at each level, coarse ones for the pose and the last for the face alone; resolution is
     reduced where it costs no accuracy (paper 1, section 3.2)."""
     bundle_sizes_px: tuple[int, ...] = (96, 160, 256)
