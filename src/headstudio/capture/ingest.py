@@ -17,6 +17,7 @@ from headstudio import storage
 from headstudio.capture import audio, checks
 from headstudio.capture.config import IngestConfig
 from headstudio.capture.coverage import Finding, preflight
+from headstudio.capture.covering import covering
 from headstudio.capture.decode import Video, open_video
 from headstudio.capture.detector import Detector, FaceDetector, HandDetector
 from headstudio.capture.face_measures import head_angles_deg, openings, weak_pose
@@ -130,11 +131,11 @@ def _write(
     kept = video.frames(config.start_s, config.end_s, frozenset(survey.times_s))
     tables = write_pictures(folder, VIEW, kept, framing, Looks(tools.matte, tools.extras), progress)
     has_audio, unheard = _audio(folder, video, survey)
-    quality = _quality(survey, landmarks, framing, tables)
+    split = given.split or split_of(survey.clock_s, config.held_out_fraction, config.gap_s)
+    quality = _quality(survey, landmarks, framing, tables, split)
     view = _view(_source(video, survey, checksum, has_audio), survey, framing, quality)
     if given.K_px is not None:
         view = replace(view, K_px=torch.from_numpy(intrinsics_of_stored(given.K_px, framing).astype(np.float32)))
-    split = given.split or split_of(survey.clock_s, config.held_out_fraction, config.gap_s)
     annotations = frozenset({Annotation.LANDMARKS, Annotation.MATTE, *tools.extras})
     capture = Capture(folder, config.size_px, (view,), split, annotations)
     capture.save_tables()
@@ -158,16 +159,22 @@ def intrinsics_of_stored(K_px: Float[np.ndarray, "frames 3 3"], framing: Framing
     return to_stored @ K_px
 
 
-def _quality(survey: Survey, landmarks: np.ndarray, framing: Framing, tables: PictureTables) -> dict[str, np.ndarray]:
+def _quality(
+    survey: Survey, landmarks: np.ndarray, framing: Framing, tables: PictureTables, split: Split
+) -> dict[str, np.ndarray]:
     pose = weak_pose(landmarks)
-    seen = np.isfinite(landmarks).all((1, 2))
+    known = {**head_angles_deg(pose.rotation()), **openings(landmarks)}
+    over = covering(tables.colours, framing.landmarks_px, known, split.train_end)
+    hands = np.where(np.isnan(over.share), np.nan, np.array(survey.hands))
     return {
         **tables.measures,
         "face_size_px": box_of(landmarks)[:, 2:].max(1),
-        "occlusion": np.where(seen, np.maximum(np.array(survey.hands), tables.outside_matte), np.nan),
+        "occlusion": np.fmax(np.fmax(hands, tables.outside_matte), over.share),
+        "hands": hands,
+        "covered": over.share,
+        **{f"covered_{name}": share for name, share in over.regions.items()},
         "confidence": confidence(framing.landmarks_px, survey.clock_s, pose.residual),
-        **head_angles_deg(pose.rotation()),
-        **openings(landmarks),
+        **known,
     }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from headstudio.capture.covering import face_colours
 from headstudio.capture.decode import Frame
 from headstudio.capture.follow import square_window
 from headstudio.capture.framing import Framing
@@ -42,6 +43,8 @@ class PictureTables:
     """`quality.picture_measures` by name."""
     outside_matte: Float[np.ndarray, " frames"]
     """`quality.outside_matte`."""
+    colours: UInt8[np.ndarray, "frames 468 3"]
+    """`covering.face_colours`."""
 
 
 def write_pictures(
@@ -59,7 +62,7 @@ def write_pictures(
     frames_folder = folder / FRAMES_FOLDER / view
     for path in (frames_folder, *folders.values()):
         path.mkdir(parents=True)
-    cutter, rows, outside = _Cutter(framing, looks), [], []
+    cutter, rows, outside, colours = _Cutter(framing, looks), [], [], []
     with progress.stage("cropping and matting", expected) as advance, WriteBehind(_WRITERS, _WRITES_BEHIND) as writer:
         for index, frame in zip(range(expected), run_ahead(kept, _FRAMES_AHEAD), strict=False):
             image, pictures = cutter.cut(frame)
@@ -67,6 +70,7 @@ def write_pictures(
             for kind, picture in pictures.items():
                 writer.submit(_write_png, folders[kind] / f"{index:06d}.png", picture)
             rows.append(picture_measures(image, framing.landmarks_px[index]))
+            colours.append(face_colours(image, framing.landmarks_px[index]))
             outside.append(outside_matte(framing.landmarks_px[index], pictures[Annotation.MATTE]))
             advance(1)
     if len(rows) != expected:
@@ -74,7 +78,8 @@ def write_pictures(
             f"the video gave {expected} frames at first and {len(rows)} when read again",
             next_step="copy the file to a local disk and try again",
         )
-    return PictureTables({name: np.array([row[name] for row in rows]) for name in rows[0]}, np.array(outside))
+    measures = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return PictureTables(measures, np.array(outside), np.array(colours))
 
 
 class _Cutter:
