@@ -132,7 +132,7 @@ class PhotometricConfig:
     """Surface points that are compared with the picture."""
     noise: float = 0.1
     """Standard deviation of the local contrast (in logarithms of light) that a fixed pattern cannot explain."""
-    independence: float = 0.3
+    independence: float = 0.15
     """Share of the samples that carry news."""
     texture_size_px: int = 256
     """Side of the by-product texture."""
