@@ -13,6 +13,10 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "no-photometric": {"photometric.enabled": False},
     "no-smoothing": {"smoothing.enabled": False},
     "no-offsets": {"freeform.fields": 0},
+    "no-bundle": {"photometric.bundle_rounds": 0},
+    "no-gaps": {"solve.lid_gap": 0.0, "solve.lip_gap": 0.0},
+    "no-calibration": {"calibration.enabled": False},
+    "no-silhouette": {"photometric.silhouette": 0.0},
     "ict-fitted": {"head": "ict"},
     # Measured by landmarks that they were not shown.
     "withheld": {"solve.withheld": withheld_landmarks},
