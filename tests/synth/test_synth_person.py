@@ -7,7 +7,7 @@ from headstudio.synth.appearance import paint
 from headstudio.synth.fields import diffuse, measure
 from headstudio.synth.lashes import grow_lashes
 from headstudio.synth.noise import fractal_noise, smooth_noise
-from headstudio.synth.person import SyntheticPerson, displacement
+from headstudio.synth.person import SyntheticPerson, displacement, flat_corneas
 
 
 def test_seed_decides_the_person(head):
@@ -26,6 +26,19 @@ def test_displacement_is_millimetres_beyond_the_basis_and_spares_what_must_fit(h
     known = basis @ torch.linalg.lstsq(basis, moved.flatten()[:, None]).solution
     assert known.norm() < 0.35 * moved.norm(), "at most an eighth of its energy may be expressible"
     assert torch.allclose(displacement(head, 5, 3.0), 2.0 * displacement(head, 5, 1.5), atol=1e-9)
+
+
+def test_corneas_are_flattened_and_round_eyes_left_alone(head):
+    neutral = head.template_m.clone()
+    assert not flat_corneas(head, neutral).any()
+    balls = head.region("eyeballs")
+    front = balls & (neutral[:, 2] > neutral[balls][:, 2].quantile(0.9))
+    neutral[front, 2] += 0.001
+    mended = neutral + flat_corneas(head, neutral)
+    assert torch.equal(mended[~balls], neutral[~balls])
+    centres = head.joints(head.template_m[None])[0, 3:]
+    radius = torch.cdist(mended[balls], centres).amin(1)
+    assert radius.max() < torch.cdist(head.template_m[balls], centres).amin(1).max() - 1e-4
 
 
 def test_displacement_is_smooth(head):

@@ -22,6 +22,9 @@ _SOFT = {"lips": 1, "nose": 3, "ears": 3, "eyelids": 2, "scalp": 4, "neck": 4}
 _HARD = ("eyeballs", "eyelashes", "mouth_cavity", "teeth", "tongue")
 """Regions that are painted by their own rules."""
 
+_LASHES_M = (0.003, 0.0015)
+"""Distances from lashes at which the line that they draw on the lid ends and is whole."""
+
 
 @dataclass(frozen=True)
 class Appearance:
@@ -60,7 +63,16 @@ def _region_fields(head: HeadModel) -> tuple[tuple[str, ...], Tensor]:
     soft = [diffuse(head.region(name).float()[:, None], head.triangles, rounds) for name, rounds in _SOFT.items()]
     hard = [head.region(name).float()[:, None] for name in _HARD]
     skin = blend_between(own, 1.0, 0.0)
-    return (*_SOFT, *_HARD, "skin"), torch.cat([*soft, *hard, skin], dim=-1)
+    return (*_SOFT, *_HARD, "skin", "lash_line"), torch.cat([*soft, *hard, skin, _lash_line(head)], dim=-1)
+
+
+def _lash_line(head: HeadModel) -> Float[Tensor, "vertices 1"]:
+    """Where lashes are rooted: near them. What an open lid folds away is near the eyeball too, but bears none."""
+    lashes = head.template_m[head.region("eyelashes")]
+    if not len(lashes):
+        return torch.ones(head.vertices, 1)
+    distance_m = torch.cdist(head.template_m, lashes).amin(dim=1, keepdim=True)
+    return blend_between(distance_m, *_LASHES_M)
 
 
 def _assembled(atlas: Atlas, colour: Tensor, gloss: Tensor) -> Appearance:

@@ -7,12 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headstudio.heads.base import HeadModel
+from headstudio.heads.base import JOINTS, HeadModel
 from headstudio.synth.fields import blend_between
 from headstudio.synth.noise import smooth_noise
 
 _SCALE_M, _FREE_M = 0.045, (0.002, 0.02)
 """Size of the displacement's features; distances from eyes and mouth at which it begins and is whole."""
+_CORNEA_M = 0.0003
+"""An eyeball that bulges by more has a cornea; it is flattened to so much below the ball's radius."""
 
 HAIR_STYLES = ("short", "medium", "bald")
 
@@ -68,7 +70,7 @@ class SyntheticPerson:
     identity: Float[Tensor, " identities"]
     """Coefficients in prior standard deviations."""
     offsets_m: Float[Tensor, "vertices 3"]
-    """Displacement that the identity basis cannot express, in the head frame."""
+    """Displacement that the identity basis cannot express, in the head frame; the eyes' flattened corneas too."""
     looks: Looks
 
     @classmethod
@@ -87,7 +89,8 @@ class SyntheticPerson:
         looks = _looks(generator)
         drawn = np.clip(generator.normal(0.0, identity_spread, head.identities), -2.0, 2.0)
         identity = torch.from_numpy(drawn).float()
-        return cls(seed, identity, displacement(head, seed, displacement_mm), looks)
+        offsets = displacement(head, seed, displacement_mm) + flat_corneas(head, head.neutral(identity[None])[0])
+        return cls(seed, identity, offsets, looks)
 
     def neutral(self, head: HeadModel) -> Float[Tensor, "vertices 3"]:
         """The person's neutral face in the head frame, metres."""
@@ -109,6 +112,22 @@ def displacement(head: HeadModel, seed: int, deviation_mm: float) -> Float[Tenso
     unit = beyond / beyond[skin[:, 0] > 0.0].std()
     # Linear algebra differs in its last bits from run to run; a seed must not.
     return (unit * 1e5).round().float() * (deviation_mm * 1e-8)
+
+
+def flat_corneas(head: HeadModel, neutral_m: Float[Tensor, "vertices 3"]) -> Float[Tensor, "vertices 3"]:
+    """Offsets that make round what bulges out of the eyeballs.
+
+    Closed lids are sculpted over the eyes of the mean head; of another person's a cornea would show through them.
+    """
+    offsets, eyes = torch.zeros_like(neutral_m), head.region("eyeballs")
+    joints = head.joints(neutral_m[None])[0]
+    for name, side in (("eye_left", neutral_m[:, 0] > 0), ("eye_right", neutral_m[:, 0] <= 0)):
+        ball = eyes & side
+        arms = neutral_m[ball] - joints[JOINTS.index(name)]
+        radius = arms.norm(dim=1, keepdim=True)
+        if float(radius.amax() - radius.median()) > _CORNEA_M:
+            offsets[ball] = arms * ((radius.median() - _CORNEA_M) / radius - 1.0).clamp_max(0.0)
+    return offsets
 
 
 def _free_skin(head: HeadModel) -> Float[Tensor, "vertices 1"]:

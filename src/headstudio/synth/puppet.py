@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from headstudio.heads.arkit import ARKIT_INDEX, ARKIT_NAMES
 from headstudio.render.colour import srgb_to_linear
 from headstudio.render.normals import vertex_normals
 from headstudio.synth.occlusion import ambient
@@ -98,14 +99,22 @@ class Puppet:
         return torch.cat(uv), torch.cat(tint)
 
     def _open_sky(self) -> Tensor:
-        points, normals = self.posed(self._stage.neutral_m, lambda values: values)
-        sky = ambient(points, normals, self.triangles)
-        head = self._stage.head
+        head, neutral = self._stage.head, self._stage.neutral_m
+        sky = self._sky_of(neutral)
+        # What an open lid folds away lies in the light once it is shut.
+        shut = torch.zeros(1, len(ARKIT_NAMES))
+        shut[:, [ARKIT_INDEX["eyeBlinkLeft"], ARKIT_INDEX["eyeBlinkRight"]]] = 1.0
+        lids = head.region("eyelids").nonzero()[:, 0]
+        sky[lids] = torch.maximum(sky, self._sky_of(head.pose(neutral[None], head.from_arkit(shut))[0]))[lids]
         # The mouth opens and the eyes turn after this was measured on the neutral face.
         for region, least in (("mouth_cavity", 0.1), ("tongue", 0.22), ("teeth", 0.4), ("eyeballs", 0.6)):
             inside = head.region(region).nonzero()[:, 0]
             sky[inside] = sky[inside].clamp_min(least)
         return 0.1 + 0.9 * sky
+
+    def _sky_of(self, head_m: Tensor) -> Tensor:
+        points, normals = self.posed(head_m, lambda values: values)
+        return ambient(points, normals, self.triangles)
 
 
 def _stacked(first: Tensor, extras: list[tuple[Tensor, int]], count: int) -> Tensor:

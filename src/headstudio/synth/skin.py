@@ -121,7 +121,7 @@ def _lash_line(colour: Tensor, canvas: Canvas) -> Tensor:
         front = (
             blend_between(points[:, 2] - eye[2], 0.45 * a.eye_radius_m, 0.7 * a.eye_radius_m) * canvas.regions["skin"]
         )
-        line = blend_between(height, 0.0026, 0.0014) * front * upper
+        line = blend_between(height, 0.0026, 0.0014) * front * upper * canvas.regions["lash_line"]
         colour = torch.lerp(colour, torch.tensor([0.13, 0.08, 0.07]), 0.85 * line[:, None])
     return colour
 
