@@ -83,9 +83,11 @@ class Bench:
     def scores(self, clip: Clip, label: str, config: TrackingConfig) -> Scores:
         """The scores of one track, from the disk where they are still true."""
         place = self.place(label, clip.name)
-        stamp = {"tracked_by": self.tracked_by, "config": json.loads(json.dumps(asdict(config), default=str))}
+        plain = json.loads(json.dumps(asdict(config), default=str))
+        stamp = {"tracked_by": self.tracked_by, "config": plain, "capture": clip.capture.identifier}
         told = storage.read_json(place / "row.json", SCHEMA, VERSION) if (place / "row.json").exists() else {}
-        if not (told and (self.keep or all(told.get(key) == value for key, value in stamp.items()))):
+        same_film = told.get("capture") == clip.capture.identifier
+        if not (same_film and (self.keep or all(told.get(key) == value for key, value in stamp.items()))):
             told = _tracked(clip, config, place, stamp)
         if told["judged_by"] != self.judged_by:
             scores, series = clip.judge(Track.load(place / "track"), self.heads, config)
