@@ -15,6 +15,7 @@ from headstudio.records.capture import Capture
 from headstudio.records.channels import ARKIT, HEAD_POSE, Channel
 from headstudio.records.motion import Motion
 from headstudio.records.track import Track, check_pair
+from headstudio.records.track_quality import Flaw, TrackQuality
 from support.tiny import tiny_capture, tiny_track
 
 
@@ -52,6 +53,36 @@ def test_track_and_motion_come_back(tmp_path, capture):
     back = Motion.load(tmp_path / "motion")
     assert back.channels.keys() == motion.channels.keys()
     assert all(torch.equal(back.channels[c], v) for c, v in motion.channels.items())
+
+
+def test_what_went_wrong_in_a_track_comes_back(tmp_path, capture):
+    track = tiny_track(capture)
+    flaws = {Flaw.HAND: torch.arange(12) < 3, Flaw.BLURRED: torch.arange(12) % 2 == 0}
+    quality = TrackQuality(flaws, 0.625, ("9 of 12 frames can be used.", "frames 0-2: a hand"), 0.0011)
+    replace(track, quality=quality).save(tmp_path / "track")
+    again = Track.load(tmp_path / "track").quality
+    assert again is not None and again.flaws.keys() == flaws.keys()
+    assert all(torch.equal(again.flaws[flaw], frames) for flaw, frames in flaws.items())
+    assert (again.score, again.sentences, again.usual_error_m) == (0.625, quality.sentences, 0.0011)
+    assert [again.main(frame) for frame in (0, 3, 4)] == [Flaw.HAND, None, Flaw.BLURRED]
+
+
+def test_a_track_from_before_flaws_were_told_still_loads(tmp_path, capture):
+    tiny_track(capture).save(tmp_path / "track")
+    where = tmp_path / "track" / "track.json"
+    content = json.loads(where.read_text())
+    del content["quality"]
+    where.write_text(json.dumps(content))
+    assert Track.load(tmp_path / "track").quality is None
+
+
+@pytest.mark.parametrize("quality", [5, "good", [], {}, {"flaws": ["sleepy"]}, {"flaws": ["hand"], "score": 1}])
+def test_a_damaged_account_of_flaws_is_told(tmp_path, capture, quality):
+    tiny_track(capture).save(tmp_path / "track")
+    where = tmp_path / "track" / "track.json"
+    where.write_text(json.dumps({**json.loads(where.read_text()), "quality": quality}))
+    with pytest.raises(HeadstudioError, match="the track is damaged"):
+        Track.load(tmp_path / "track")
 
 
 def test_motion_selects_and_refuses_ragged_channels():

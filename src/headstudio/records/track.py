@@ -13,6 +13,7 @@ from headstudio.errors import HeadstudioError
 from headstudio.geometry.camera import Camera
 from headstudio.records.channels import ARKIT, GAZE, HEAD_POSE, JAW, NECK, View, expression_of
 from headstudio.records.motion import Motion
+from headstudio.records.track_quality import TrackQuality
 
 SCHEMA, VERSION = "headstudio.track", 1
 
@@ -72,6 +73,8 @@ class Track:
     """First frame of every chunk but the first."""
     training_clock: tuple[float, float] | None = None
     """Times between which identity, texture and neutral were learned."""
+    quality: TrackQuality | None = None
+    """Why frames are not usable; None for tracks that were imported or made before this was told."""
 
     @property
     def frames(self) -> int:
@@ -106,6 +109,8 @@ class Track:
             tensors["identity_offsets_m"] = self.identity.offsets_m
         for name, view in self.views.items():
             tensors |= {f"view/{name}/K_px": view.K_px, f"view/{name}/T_camera_world": view.T_camera_world}
+        if self.quality is not None:
+            tensors |= self.quality.tensors()
         with storage.replacing_folder(path) as folder:
             storage.write_tensors(folder / "track.safetensors", tensors)
             storage.write_json(
@@ -119,6 +124,7 @@ class Track:
                     "views": list(self.views),
                     "seams": list(self.seams),
                     "training_clock": self.training_clock,
+                    "quality": None if self.quality is None else self.quality.json(),
                 },
             )
 
@@ -129,7 +135,7 @@ class Track:
         content = storage.read_json(where, SCHEMA, VERSION)
         tensors = storage.read_tensors(where.with_name("track.safetensors"), _REQUIRED)
         try:
-            clock = content["training_clock"]
+            clock, quality = content["training_clock"], content.get("quality")
             return cls(
                 capture_identifier=content["capture"],
                 size_px=int(content["size_px"]),
@@ -140,6 +146,7 @@ class Track:
                 },
                 seams=tuple(content["seams"]),
                 training_clock=None if clock is None else (float(clock[0]), float(clock[1])),
+                quality=None if quality is None else TrackQuality.read(quality, tensors),
                 texture=tensors.get("texture"),
                 **{name: tensors[name] for name in _REQUIRED - {"identity"}},
             )

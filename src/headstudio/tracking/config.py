@@ -151,9 +151,9 @@ class QualityConfig:
     """Turned away further than this, the landmarks are guesses."""
     least_confidence: float = 0.25
     """Confidence below which a frame is not usable."""
-    sharpness_share: float = 0.2
+    sharpness_share: float = 0.4
     """A frame with less than this share of the clip's median sharpness is blurred."""
-    largest_occlusion: float = 0.25
+    largest_occlusion: float = 0.1
     """Share of the face that may be hidden."""
 
 

@@ -18,6 +18,7 @@ from headstudio.tracking.identity import Person, SharedPrior, shared_landmark_te
 from headstudio.tracking.keyframes import choose_key_frames, frame_features
 from headstudio.tracking.observations import Observations, aligned_landmarks, closed_form_pose, landmark_weights
 from headstudio.tracking.points import FrameState, landmark_model
+from headstudio.tracking.quality import sound
 from headstudio.tracking.scene import Scenery, set_the_scene
 
 _STEPS = 40
@@ -91,7 +92,8 @@ def _observe(
     """A capture's landmarks with their weights and the camera to begin with, and its key frames."""
     seen = torch.isfinite(view.landmarks_px).flatten(1).all(1)
     landmarks = torch.where(seen[:, None, None], view.landmarks_px, 0.0).float()
-    train = seen & (torch.arange(capture.frames) < capture.split.train_end)
+    learning = torch.arange(capture.frames) < capture.split.train_end
+    train = learning & sound(view, seen, learning, config.quality)
     if not train.any():
         raise HeadstudioError(
             "no face was found in the training part",

@@ -191,7 +191,8 @@ def _record(
     capture: Capture, view: CaptureView, scene: Scenery, identity: HeadIdentity, states: FrameState, look: Look
 ) -> Track:
     error_m = landmark_error_m(scene.landmarks, states, scene.observed)
-    confidence, usable = judge(view, states, error_m, scene.observed.seen, scene.config.quality)
+    learning = torch.arange(capture.frames) < capture.split.train_end
+    judged = judge(view, states, error_m, scene.observed.seen, learning, scene.config.quality)
     state = articulation(states)
     times = view.times_s
     return Track(
@@ -208,7 +209,8 @@ def _record(
         views={view.name: TrackView(scene.observed.K_px.clone(), torch.eye(4).repeat(capture.frames, 1, 1))},
         light_sh=look.light_sh,
         texture=look.texture,
-        confidence=confidence,
-        usable=usable,
+        confidence=judged.confidence,
+        usable=judged.usable,
+        quality=judged.quality,
         training_clock=(float(times[0]), float(times[capture.split.train_end - 1])),
     )
