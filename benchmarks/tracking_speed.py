@@ -63,8 +63,10 @@ class Stopwatch:
 def ways() -> dict[str, TrackingConfig]:
     """Configurations by name, of those that this tracker knows."""
     known = {field.name for field in fields(TrackingConfig)}
+    # One process, unless a way is about more: what is compared is work, not how many share it.
+    plain = changed(TrackingConfig(), {"processes": 1} if "processes" in known else {})
     return {
-        name: changed(TrackingConfig(), changes)
+        name: changed(plain, changes)
         for name, changes in WAYS.items()
         if all(path.split(".")[0] in known for path in changes)
     }
@@ -122,7 +124,7 @@ def _shares(runs: list[dict]) -> dict[str, float]:
 def profile(capture: Capture) -> list[str]:
     """Own time of one full fit by source file; what C and C++ do counts for the file that asked."""
     recorder = cProfile.Profile()
-    recorder.runcall(track, capture)
+    recorder.runcall(track, capture, next(iter(ways().values())))
     own: dict[str, float] = {}
     for (file, _, _), (_, _, seconds, _, callers) in pstats.Stats(recorder).stats.items():  # type: ignore[attr-defined]
         if "headstudio" in file or not callers:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import roma
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 _CANDIDATES = 24
@@ -35,7 +35,7 @@ class Surface:
         self.corners = vertices.double()[triangles.long()]
         a, b, c = self.corners.unbind(1)
         self.normals = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=1)
-        self._tree = cKDTree(self.corners.mean(1).numpy())
+        self._tree = KDTree(self.corners.mean(1).numpy())
 
     def nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Nearest surface points (points, 3) and the normals there."""

@@ -52,7 +52,8 @@ NOTES = f"""\
 
 REAL_NOTES = f"""\
 * withheld: distance in percent of that of the outer eye corners, on held-out frames, of {WITHHELD_SHARE:.0%} of the
-  landmarks, which the fit was not shown; 95 % intervals by a block bootstrap over time.
+  landmarks, which took no part in the fit (they only helped to choose key frames and to tell bad frames); 95 %
+  intervals by a block bootstrap over time. What the fit was told of the detector's errors is not taken off.
 * PSNR: of held-out frames, inside the hull of the detector's face oval, under a static texture made from training
   frames in the same way for every row and lit by the track.
 * jitter: root mean square of the second difference over time of landmarks that neither lids, lips nor gaze move, in the

@@ -66,4 +66,4 @@ def _with(config: Any, path: list[str], value: Any) -> Any:
     if path[0] not in known:
         raise KeyError(f"{type(config).__name__} has no {path[0]}; it has {', '.join(known)}")
     inner = value if len(path) == 1 else _with(getattr(config, path[0]), path[1:], value)
-    return replace(config, **{path[0]: inner})
+    return replace(config, **{path[0]: inner})  # pyright: ignore[reportArgumentType]
