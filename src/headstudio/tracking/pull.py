@@ -1,6 +1,6 @@
 """Costs that pictures put on where points project: by skin patterns, by outlines."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -17,6 +17,7 @@ class Pull(NamedTuple):
     cost: Float[Tensor, " frames"]
 
 
+@runtime_checkable
 class Puller(Protocol):
     """What pictures of a chunk of frames say of points."""
 
