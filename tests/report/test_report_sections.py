@@ -1,21 +1,29 @@
 """Every report tells the numbers of its record, names what went wrong, and stands alone."""
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
 
 from headstudio.capture.coverage import Finding, Histogram, Preflight, Range
+from headstudio.errors import HeadstudioError
 from headstudio.heads import load_head
 from headstudio.records.avatar import Avatar
 from headstudio.records.evaluation import Evaluation, Example, Interval, Row, Verdict
+from headstudio.records.track_quality import Flaw, TrackQuality
 from headstudio.report.evaluation_report import evaluation_sections, write_evaluation_report
+from headstudio.report.film import film
 from headstudio.report.preflight import preflight_sections, write_preflight
 from headstudio.report.summary import StageRecord, write_summary
-from headstudio.report.track_report import unusable_spans_s, write_track_report
+from headstudio.report.track_report import unusable_spans_s, worst_frames, write_track_report
 from headstudio.report.training_report import training_sections, write_training_report
+from headstudio.tracking.overlay import write_overlay
+from headstudio.video import write_video
 from support.pages import EVIL, check_self_contained
 from support.tiny import tiny_capture, tiny_track
 
@@ -80,6 +88,51 @@ def test_the_track_report_names_the_frames_that_cannot_be_used(tmp_path) -> None
     assert parsed.tags.count("img") == 2
     write_track_report(tmp_path / "good.html", capture, replace(track, usable=torch.ones_like(usable)), head)
     assert "Every frame can be used" in _read(tmp_path / "good.html").text
+
+
+def test_the_track_report_says_why_and_shows_the_worst_of_every_stretch(tmp_path) -> None:
+    head = load_head("makehuman")
+    capture = tiny_capture(tmp_path / "capture", frames=10, size_px=32)
+    flaws = {Flaw.HAND: torch.arange(10) < 3, Flaw.NO_FACE: torch.arange(10) == 7}
+    quality = TrackQuality(flaws, 0.55, ("6 of 10 frames can be used.", f"frames 0-2: {EVIL}"), 0.001)
+    track = replace(
+        tiny_track(capture, head.name, head.identities, head.expressions),
+        usable=~(flaws[Flaw.HAND] | flaws[Flaw.NO_FACE]),
+        confidence=torch.tensor([0.4, 0.1, 0.3, 0.9, 0.5, 0.8, 0.7, 0.0, 0.6, 0.95]),
+        quality=quality,
+    )
+    assert worst_frames(track, 2) == [1, 7] and worst_frames(track, 4) == [1, 4, 7, 8]
+    assert worst_frames(replace(track, quality=None), 3) == [1, 4, 7]
+    assert len(worst_frames(track, 99)) == 2 + 6
+    overlay = tmp_path / "overlay.mp4"
+    write_overlay(capture, track, overlay)
+    write_track_report(tmp_path / "track.html", capture, track, head, overlay)
+    parsed = _read(tmp_path / "track.html")
+    assert f"frames 0-2: {EVIL}" in parsed.text and "0.55 of 1" in parsed.text
+    assert parsed.tags.count("video") == 1
+
+
+def test_a_film_in_a_page_is_small_and_keeps_its_times(tmp_path) -> None:
+    pictures = [np.full((64, 128, 3), 40 * (i % 6), np.uint8) for i in range(50)]
+    write_video(tmp_path / "clip.mp4", pictures, [i / 50 for i in range(50)])
+    source = check_self_contained(str(film(tmp_path / "clip.mp4", EVIL, height_px=32))).attributes
+    data = base64.b64decode(dict(source)["src"].split(",")[1])
+    (tmp_path / "small.mp4").write_bytes(data)
+    with av.open(str(tmp_path / "small.mp4")) as container:
+        frames = list(container.decode(video=0))
+    assert (frames[0].height, frames[0].width) == (32, 64)
+    assert [frame.time for frame in frames] == pytest.approx([i * 0.08 for i in range(13)], abs=1e-3)
+    shown = [int(frame.to_ndarray(format="rgb24").mean()) for frame in frames]
+    assert shown == pytest.approx([40 * (4 * i % 6) for i in range(13)], abs=8)
+
+
+@pytest.mark.parametrize("content", [b"", b"no video", None])
+def test_what_is_no_video_is_told(tmp_path, content) -> None:
+    path = tmp_path / "clip.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(HeadstudioError, match="the video cannot be shown"):
+        film(path, "clip")
 
 
 def _evaluation() -> Evaluation:

@@ -43,6 +43,6 @@ def check_self_contained(page: str) -> Checked:
     for name, value in parsed.attributes:
         assert not name.startswith("on")
         if name in ("src", "href", "srcset", "poster", "data"):
-            assert value.startswith("data:image/")
+            assert value.startswith(("data:image/", "data:video/mp4;base64,"))
     assert not re.search(r"https?://|@import|url\(", page)
     return parsed

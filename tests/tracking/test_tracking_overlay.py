@@ -58,6 +58,16 @@ def test_a_frame_without_a_face_has_no_detected_dots(pair: tuple[Capture, Track]
     assert red(0) > 50
 
 
+def test_a_skipped_frame_has_a_border(pair: tuple[Capture, Track]) -> None:
+    capture, found = pair
+    skipped = replace(found, usable=torch.zeros_like(found.usable))
+    used = replace(found, usable=torch.ones_like(found.usable))
+    bordered, plain = overlay_image(capture, skipped, 0), overlay_image(capture, used, 0)
+    different = (bordered != plain).any(0)
+    assert different[0].all() and different[-1].all() and different[:, 0].all() and different[:, -1].all()
+    assert not different[16:-16, 16:-16].any()
+
+
 def test_video_has_every_frame_at_its_time(pair: tuple[Capture, Track], tmp_path: Path) -> None:
     capture, found = pair
     write_overlay(capture, found, tmp_path / "o.mp4")

@@ -71,6 +71,7 @@ class Pipeline:
 
     def track(self) -> None:
         """How the head moved, with an overlay to judge it by."""
+        from headstudio.records.track import Track
 
         def work() -> None:
             from headstudio.records.capture import Capture
@@ -81,12 +82,16 @@ class Pipeline:
             capture = Capture.load(self.capture)
             found = track(capture, many_hands(self.plan.tracking, capture.frames), self.display)
             found.save(track_folder(self.capture))
-            write_overlay(capture, found, self.plan.folder / "track.mp4")
-            write_track_report(self.plan.folder / "track.html", capture, found)
+            overlay = self.plan.folder / "track.mp4"
+            write_overlay(capture, found, overlay)
+            write_track_report(self.plan.folder / "track.html", capture, found, overlay=overlay)
 
         # The number of processes does not change the result.
         made_from = {"config": asdict(replace(self.plan.tracking, processes=None))}
         self.ledger.stage("track", made_from, ("ingest",), ("capture/track", "track.mp4", "track.html"), work)
+        quality = Track.load(track_folder(self.capture)).quality
+        for sentence in () if quality is None else quality.sentences:
+            self.display.say(f"  {sentence}")
 
     def train(self) -> None:
         """The avatar; a training that was stopped goes on."""
@@ -180,7 +185,7 @@ class Pipeline:
             ]
             parts = {
                 "Capture": preflight_sections(source.capture),
-                "Track": track_sections(source.capture, source.track),
+                "Track": track_sections(source.capture, source.track, overlay=self.plan.folder / "track.mp4"),
                 "Training": training_sections(Avatar.load(self.avatar), training_folder(self.avatar) / journal.NAME),
                 "Evaluation": evaluation_sections(scores),
             }

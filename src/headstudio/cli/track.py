@@ -44,15 +44,19 @@ def run(options: Options, display: Display) -> Result:
     overlay = folder / "overlay.mp4" if options.overlay else None
     if overlay is not None:
         write_overlay(capture, tracked, overlay)
-        write_track_report(folder / "report.html", capture, tracked)
-    usable = int(tracked.usable.sum())
+        write_track_report(folder / "report.html", capture, tracked, overlay=overlay)
+    assert tracked.quality is not None
     content = {
         "track": folder,
         "overlay": overlay,
         "frames": tracked.frames,
-        "usable_frames": usable,
+        "usable_frames": int(tracked.usable.sum()),
         "head": tracked.identity.head,
         "mean_confidence": round(float(tracked.confidence.mean()), 4),
+        "score": round(tracked.quality.score, 4),
+        "told": list(tracked.quality.sentences),
     }
-    text = f"{folder}: {usable} of {tracked.frames} frames are usable." + (f"\nLook at {overlay}" if overlay else "")
-    return Result(text, content)
+    lines = [f"{folder}: {tracked.quality.sentences[0]}", *(f"  {line}" for line in tracked.quality.sentences[1:])]
+    if overlay is not None:
+        lines.append(f"Look at {folder / 'report.html'} and {overlay}")
+    return Result("\n".join(lines), content)

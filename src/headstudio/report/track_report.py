@@ -1,4 +1,4 @@
-"""How well the head was followed, and where it was not."""
+"""How well the head was followed, where it was not, and why."""
 
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +13,7 @@ from headstudio.heads.base import HeadModel
 from headstudio.records.capture import Capture
 from headstudio.records.track import Track
 from headstudio.report.charts import curves
+from headstudio.report.film import film
 from headstudio.report.markup import Markup, bullets, element, facts, figure
 from headstudio.report.page import Section, write_page
 from headstudio.report.pictures import contact_sheet, inline, spread
@@ -23,19 +24,28 @@ _MARGIN = 0.7
 """Side of the shown square over the larger side of the face, halved: the landmarks would vanish in the whole frame."""
 
 
-def track_sections(capture: Capture, track: Track, head: HeadModel | None = None) -> list[Section]:
-    """Confidence, what went wrong, movement, and overlays to look at."""
+def track_sections(
+    capture: Capture, track: Track, head: HeadModel | None = None, overlay: Path | None = None
+) -> list[Section]:
+    """Confidence, what went wrong, movement, and overlays to look at.
+
+    Args:
+        overlay: the video of `tracking.overlay.write_overlay`, which is shown small.
+    """
     head = head or load_head(track.identity.head)
+    shown = () if overlay is None else (figure(film(overlay, "overlay"), "The head over the whole clip."),)
     return [
-        Section("Tracking", (_summary(track), _confidence(track), _wrong(track))),
+        Section("Tracking", (_summary(track), _wrong(track), _confidence(track))),
         Section("Movement", (_movement(track),)),
-        Section("Overlays", (_overlays(capture, track, head),)),
+        Section("Overlays", (*shown, _overlays(capture, track, head))),
     ]
 
 
-def write_track_report(path: Path, capture: Capture, track: Track, head: HeadModel | None = None) -> None:
+def write_track_report(
+    path: Path, capture: Capture, track: Track, head: HeadModel | None = None, overlay: Path | None = None
+) -> None:
     """Write the report of a track."""
-    write_page(path, f"Track: {capture.views[0].source.file_name}", track_sections(capture, track, head))
+    write_page(path, f"Track: {capture.views[0].source.file_name}", track_sections(capture, track, head, overlay))
 
 
 def unusable_spans_s(track: Track) -> list[tuple[float, float]]:
@@ -45,11 +55,29 @@ def unusable_spans_s(track: Track) -> list[tuple[float, float]]:
     return [(float(track.times_s[span[0]]), float(track.times_s[span[-1]])) for span in spans]
 
 
+def worst_frames(track: Track, count: int) -> list[int]:
+    """The least trusted frame of every stretch that is skipped, the longest stretches first; then the least trusted
+    of the others. In the order of the clip."""
+    skipped = groupby(range(track.frames), key=lambda frame: None if track.usable[frame] else _reason(track, frame))
+    stretches = sorted((list(frames) for reason, frames in skipped if reason is not None), key=len, reverse=True)
+    worst = [min(frames, key=lambda frame: float(track.confidence[frame])) for frames in stretches]
+    others = [frame for frame in track.confidence.argsort().tolist() if frame not in worst and track.usable[frame]]
+    return sorted((worst + others)[:count])
+
+
+def _reason(track: Track, frame: int) -> str:
+    """Why a frame is skipped, in a word."""
+    flaw = None if track.quality is None else track.quality.main(frame)
+    return "skipped" if flaw is None else flaw.value.replace("_", " ")
+
+
 def _summary(track: Track) -> Markup:
     usable, trust = int(track.usable.sum()), track.confidence
+    score = {} if track.quality is None else {"score": f"{track.quality.score:.2f} of 1"}
     focal_px = next(iter(track.views.values())).K_px[:, 0, 0]
     return facts(
         {
+            **score,
             "head": track.identity.head,
             "usable frames": f"{usable} of {track.frames} ({usable / track.frames:.1%})",
             "confidence": f"{float(trust.mean()):.3f} on average, {float(trust.min()):.3f} or more",
@@ -69,6 +97,8 @@ def _wrong(track: Track) -> Markup:
     spans = unusable_spans_s(track)
     if not spans:
         return element("p", "Every frame can be used.", class_="good")
+    if track.quality is not None:
+        return element("div", element("p", "What went wrong:"), bullets(track.quality.sentences[1:]))
     told = [f"{first:.2f} s to {last:.2f} s" if last > first else f"{first:.2f} s" for first, last in spans]
     return element("div", element("p", "Not usable:"), bullets(told))
 
@@ -83,14 +113,19 @@ def _movement(track: Track) -> Markup:
 
 def _overlays(capture: Capture, track: Track, head: HeadModel) -> Markup:
     regular = spread(range(capture.frames), _SPREAD_FRAMES)
-    worst = sorted(track.confidence.argsort()[:_WORST_FRAMES].tolist())
+    worst = worst_frames(track, _WORST_FRAMES)
     sheets = []
-    for frames, caption in ((regular, "Spread over the clip."), (worst, "The least trusted frames.")):
-        labels = [f"{frame}  {float(track.confidence[frame]):.2f}" for frame in frames]
+    for frames, caption in ((worst, "The worst frames."), (regular, "Spread over the clip.")):
+        labels = [_label(track, frame) for frame in frames]
         pictures = [_around_face(overlay_image(capture, track, f, head), capture, f) for f in frames]
         sheet = contact_sheet(pictures, labels, _COLUMNS, _CELL_PX)
         sheets.append(figure(inline(sheet, "overlays"), f"{caption} Frame and trust; red: detected, green: fitted."))
     return element("div", *sheets)
+
+
+def _label(track: Track, frame: int) -> str:
+    skipped = "" if track.usable[frame] else f"  {_reason(track, frame)}"
+    return f"{frame}  {float(track.confidence[frame]):.2f}{skipped}"
 
 
 def _around_face(

@@ -20,14 +20,17 @@ _OPACITY = 0.5
 _LAMP = (-0.62, -0.46, -0.63)
 """Direction to a lamp beside the camera: light from the front would hide the relief."""
 _SKIN = (0.55, 0.75, 1.0)
-_DETECTED, _FITTED = (255, 60, 60), (60, 255, 60)
+_DETECTED, _FITTED, _SKIPPED = (255, 60, 60), (60, 255, 60), (255, 170, 0)
+_BORDER = 0.015
+"""Over the side of the picture."""
 _DRAWN = LIPS + RIGHT_LIDS + LEFT_LIDS + IRISES + OVAL
 
 
 def overlay_image(
     capture: Capture, track: Track, frame: int, head: HeadModel | None = None
 ) -> UInt8[Tensor, "3 height width"]:
-    """One frame under the shaded mesh, with detected (red) and fitted (green) lips, lids, irises and face oval.
+    """One frame under the shaded mesh, with detected (red) and fitted (green) lips, lids, irises and face oval; a frame
+    that is skipped has an orange border.
 
     Args:
         head: the track's head model, where several frames are drawn.
@@ -40,7 +43,8 @@ def overlay_image(
     shading, mask = _shaded(head, camera_m, view.camera)
     picture = image + _OPACITY * mask * (shading * torch.tensor(_SKIN)[:, None, None] - image)
     fitted, _ = view.camera.project(head.landmark_points(camera_m))
-    return _dots((picture.clamp(0, 1) * 255).byte(), capture.views[0].landmarks_px[frame, :, :2], fitted[0])
+    drawn = _dots((picture.clamp(0, 1) * 255).byte(), capture.views[0].landmarks_px[frame, :, :2], fitted[0])
+    return drawn if bool(track.usable[frame]) else _bordered(drawn)
 
 
 def write_overlay(capture: Capture, track: Track, path: Path) -> None:
@@ -76,6 +80,14 @@ def _shaded(head: HeadModel, camera_m: Tensor, camera) -> tuple[Tensor, Tensor]:
     normals = interpolate(fragments, vertex_normals(camera_m, triangles), triangles)
     lit = torch.einsum("chw,c->hw", normals[0], torch.tensor(_LAMP))[None]
     return 0.1 + 0.9 * lit.clamp(0, 1), fragments.mask[0]
+
+
+def _bordered(picture: Tensor) -> Tensor:
+    height, width = picture.shape[1:]
+    edge = max(round(_BORDER * max(height, width)), 1)
+    framed = torch.tensor(_SKIPPED, dtype=torch.uint8)[:, None, None].repeat(1, height, width)
+    framed[:, edge : height - edge, edge : width - edge] = picture[:, edge : height - edge, edge : width - edge]
+    return framed
 
 
 def _dots(picture: Tensor, detected_px: Tensor, fitted_px: Tensor) -> Tensor:
