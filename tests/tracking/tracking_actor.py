@@ -31,8 +31,19 @@ class Performance:
     landmarks_px: Float[Tensor, "frames 478 3"]
 
 
-def perform(head: HeadModel, frames: int = 60, focal_px: float = 500.0, seed: int = 0) -> Performance:
-    """Turn, nod, speak, blink and look around."""
+def perform(
+    head: HeadModel,
+    frames: int = 60,
+    focal_px: float = 500.0,
+    seed: int = 0,
+    turning: float = 1.0,
+    principal_px: tuple[float, float] = (SIZE_PX / 2, SIZE_PX / 2),
+) -> Performance:
+    """Turn, nod, speak, blink and look around.
+
+    Args:
+        turning: how far the head turns; with 1, up to 30 degrees to the sides.
+    """
     draw = torch.Generator().manual_seed(seed)
     model = landmark_model(head)
     identity = 0.8 * torch.randn(head.identities, generator=draw)
@@ -45,12 +56,12 @@ def perform(head: HeadModel, frames: int = 60, focal_px: float = 500.0, seed: in
     gaze = torch.cat([0.1 * torch.sin(2 * time), 0.25 * torch.cos(1.7 * time)], dim=1)
     place = torch.cat([0.02 * torch.sin(time), 0.01 * torch.cos(time), 0.6 + 0.05 * torch.sin(0.8 * time)], dim=1)
     states = model.rest(frames)._replace(
-        rotation=FACING @ roma.rotvec_to_rotmat(angles),
+        rotation=FACING @ roma.rotvec_to_rotmat(turning * angles),
         translation_m=place,
         expression=expression,
         gaze_rad=gaze[:, None].repeat(1, 2, 1),
     )
-    K_px = torch.tensor([[focal_px, 0, SIZE_PX / 2], [0, focal_px, SIZE_PX / 2], [0, 0, 1]])
+    K_px = torch.tensor([[focal_px, 0, principal_px[0]], [0, focal_px, principal_px[1]], [0, 0, 1]])
     camera_m = model.positions(states, identity) @ states.rotation.transpose(1, 2) + states.translation_m[:, None]
     pixels = project(camera_m, K_px.expand(frames, 3, 3))
     depth = (camera_m[..., 2:] - place[:, None, 2:]) * focal_px / place[:, None, 2:]
