@@ -181,6 +181,21 @@ def test_a_good_frame_or_two_do_not_part_a_stretch() -> None:
     assert found[2].startswith("frame 30 (1.2 s): the face is blurred")
 
 
+def test_a_frame_of_another_flaw_does_not_part_a_stretch() -> None:
+    over = during((30, 60, 0.3))
+    hidden = view(LONG, occlusion=over, hands=over, confidence=during((40, 42, 0.01), rest=1.0), covered_chin=over * 3)
+    seen = torch.ones(LONG, dtype=torch.bool)
+    seen[50:52] = False
+    found = judged(hidden, seen=seen).quality.sentences
+    assert found[1] == "frames 30-59 (1.2-2.4 s): a hand covers the chin; skipped."
+
+
+def test_the_larger_of_the_fitted_and_the_detected_yaw_counts() -> None:
+    found = judged(view(LONG, yaw_deg=during((20, 30, -64.0))), during((60, 70, 64.0)))
+    assert frames_of(found, Flaw.TURNED) == [*range(20, 30), *range(60, 70)]
+    assert "turned away by up to 64 degrees" in found.quality.sentences[1]
+
+
 def test_sound_frames_are_chosen_before_anything_is_fitted() -> None:
     learning = torch.arange(FRAMES) < 5
     shown = view(

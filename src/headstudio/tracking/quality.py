@@ -79,7 +79,8 @@ def judge(
     """
     usual = seen & learning if bool((seen & learning).any()) else seen
     usual_m = float(error_m[usual].median())
-    yaw_deg = yaw_rad(state.rotation).abs().rad2deg()
+    # Towards the profile the detector's mesh, and with it the fitted head, stays behind: the larger angle is believed.
+    yaw_deg = torch.maximum(yaw_rad(state.rotation).abs().rad2deg(), _measured(view, "yaw_deg", 0.0).abs())
     flaws = {
         Flaw.NO_FACE: ~seen,
         Flaw.TURNED: seen & (yaw_deg > config.largest_yaw_deg),
@@ -135,8 +136,7 @@ def _covered(
     landmarks that are wrong: a fast turn is no hand.
     """
     share, hands = _measured(view, "occlusion", 0.0), _measured(view, "hands", 0.0)
-    sideways = torch.maximum(yaw_deg, _measured(view, "yaw_deg", 0.0).abs()) > _SIDE_DEG
-    lost = torch.nn.functional.max_pool1d((~seen | sideways)[None].float(), 3, 1, 1)[0] > 0
+    lost = torch.nn.functional.max_pool1d((~seen | (yaw_deg > _SIDE_DEG))[None].float(), 3, 1, 1)[0] > 0
     found = {flaw: torch.zeros_like(seen) for flaw in (Flaw.HAND, Flaw.COVERED, Flaw.MISPLACED)}
     for run in runs(seen & (share > _FRINGE * config.largest_occlusion)):
         if float(share[run].max()) <= config.largest_occlusion:

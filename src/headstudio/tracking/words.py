@@ -1,6 +1,7 @@
 """What went wrong in a track, in plain words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from headstudio.records.track_quality import Flaw, TrackQuality
 _MOST = 12
 """Stretches that are told one by one, the longest ones."""
 _BRIDGED = 2
-"""Good frames between two bad ones of the same kind that do not part a stretch."""
+"""Frames of another kind between two of the same kind that do not part a stretch."""
 _HIDDEN = 0.35
 """Share of a part of the face that counts as covered."""
 _MOST_OF_THE_FACE = 6
@@ -36,7 +37,7 @@ _MUCH = 0.2
 
 
 class _Stretch(NamedTuple):
-    flaw: Flaw
+    flaw: Flaw | None
     frames: range
 
 
@@ -66,18 +67,23 @@ def told(
 
 
 def _stretches(mains: list[Flaw | None]) -> list[_Stretch]:
-    """Frames of one main flaw; a good frame or two do not part them."""
-    found: list[_Stretch] = []
-    for frame, flaw in enumerate(mains):
-        if flaw is None:
-            continue
-        last = found[-1] if found else None
-        between = range(0) if last is None else range(last.frames.stop, frame)
-        if last is not None and last.flaw is flaw and len(between) <= _BRIDGED and not any(mains[f] for f in between):
-            found[-1] = _Stretch(flaw, range(last.frames.start, frame + 1))
+    """Runs of one main flaw; a frame or two of something else do not part them."""
+    merged: list[_Stretch] = []
+    for flaw, frames in _grouped(mains):
+        known = len(merged) > 1 and merged[-2].flaw is flaw and len(merged[-1].frames) <= _BRIDGED
+        if known and flaw is not None:
+            merged[-2:] = [_Stretch(flaw, range(merged[-2].frames.start, frames.stop))]
         else:
-            found.append(_Stretch(flaw, range(frame, frame + 1)))
-    return found
+            merged.append(_Stretch(flaw, frames))
+    return [stretch for stretch in merged if stretch.flaw is not None]
+
+
+def _grouped(mains: list[Flaw | None]) -> Iterator[tuple[Flaw | None, range]]:
+    start = 0
+    for flaw, group in groupby(mains):
+        stop = start + len(list(group))
+        yield flaw, range(start, stop)
+        start = stop
 
 
 def _sentence(stretch: _Stretch, times_s: Tensor, yaw_deg: Tensor, measures: Mapping[str, Tensor]) -> str:
@@ -86,7 +92,7 @@ def _sentence(stretch: _Stretch, times_s: Tensor, yaw_deg: Tensor, measures: Map
     when = f"frame {first} ({float(times_s[first]):.1f} s)"
     if last > first:
         when = f"frames {first}-{last} ({float(times_s[first]):.1f}-{float(times_s[last]):.1f} s)"
-    what = {
+    what: dict[Flaw | None, str] = {
         Flaw.NO_FACE: "no face was found",
         Flaw.HAND: f"a hand covers {_parts(measures, frames)}",
         Flaw.COVERED: f"something covers {_parts(measures, frames)}",
@@ -94,8 +100,8 @@ def _sentence(stretch: _Stretch, times_s: Tensor, yaw_deg: Tensor, measures: Map
         Flaw.MISPLACED: "the landmarks do not lie on the face",
         Flaw.BLURRED: "the face is blurred",
         Flaw.UNSURE: "the head does not fit the landmarks",
-    }[stretch.flaw]
-    return f"{when}: {what}; skipped."
+    }
+    return f"{when}: {what[stretch.flaw]}; skipped."
 
 
 def _parts(measures: Mapping[str, Tensor], frames: slice) -> str:
