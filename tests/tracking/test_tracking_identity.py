@@ -1,4 +1,4 @@
-"""The joint solve of person and lens: its normal equations against explicit derivatives, and what it finds and keeps."""
+"""The joint solve of person and lens: its normal equations against explicit derivatives, what it finds and keeps."""
 
 import math
 from dataclasses import replace

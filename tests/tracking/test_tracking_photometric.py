@@ -5,25 +5,33 @@ from dataclasses import dataclass, replace
 import pytest
 import roma
 import torch
+from filmed_actor import film, side_light
+from observed_actor import observations
 from tracking_actor import SIZE_PX, Performance, degrees_between, perform, write_capture
 
 from headstudio.geometry.camera import Camera
-from headstudio.geometry.rigid import from_rotation, transform
 from headstudio.heads import load_head
 from headstudio.heads.base import HeadModel
 from headstudio.progress import Silent
 from headstudio.records.capture import Capture
 from headstudio.render.colour import linear_to_srgb, srgb_to_linear
 from headstudio.render.light import Y00
-from headstudio.render.mesh import MeshTopology, render_surface
 from headstudio.tracking.appearance import Appearance, frame_gain, irradiance, learn_appearance, uniform_light
 from headstudio.tracking.config import PhotometricConfig, TrackingConfig
-from headstudio.tracking.observations import Observations, landmark_weights
-from headstudio.tracking.photometric import Scenery, learn, photometric_term, refine, set_the_scene, texture_of
-from headstudio.tracking.points import FrameState, articulation, landmark_model
+from headstudio.tracking.crew import Crew
+from headstudio.tracking.photometric import (
+    Refined,
+    compare,
+    learn,
+    light_of,
+    refine,
+    texture_of,
+)
+from headstudio.tracking.points import FrameState, landmark_model
+from headstudio.tracking.pull import pull_term
 from headstudio.tracking.quality import landmark_error_m
-from headstudio.tracking.solver import Bounds
-from headstudio.tracking.surface import SeenSurface, SurfacePoints, load_frames, look, sample, slopes
+from headstudio.tracking.scene import Scenery, set_the_scene
+from headstudio.tracking.surface import SeenSurface, SurfacePoints, load_frames, local_contrast, look, sample, slopes
 
 FRAMES = 8
 CONFIG = TrackingConfig(photometric=PhotometricConfig(sizes_px=(96,), samples=800, texture_size_px=64))
@@ -39,34 +47,15 @@ class Filmed:
     truth: Performance
     capture: Capture
     scene: Scenery
-    light: torch.Tensor
 
 
 @pytest.fixture(scope="module")
 def filmed(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Filmed:
     """A head with a blotchy skin under light from one side; its true landmarks stand for the detector's."""
     truth = perform(head, frames=FRAMES, seed=3)
-    draw = torch.Generator().manual_seed(0)
-    coarse = torch.rand(1, 3, 24, 24, generator=draw)
-    texture = torch.nn.functional.interpolate(coarse, (256, 256), mode="bicubic").clamp(0, 1) * 0.5 + 0.25
-    light = uniform_light() * 0.8
-    light[3] = 0.3  # Y11 falls along x
-    posed = head.pose(head.neutral(truth.identity[None]), articulation(truth.states))
-    camera_m = transform(from_rotation(truth.states.rotation, truth.states.translation_m), posed)
-    mesh = MeshTopology(head.data.triangles, head.data.uv, head.data.uv_triangles)
-    camera = Camera(truth.K_px.expand(FRAMES, 3, 3), SIZE_PX, SIZE_PX)
-    surface = render_surface(camera_m, mesh, camera, texture, light.expand(FRAMES, 9, 3))
-    assert surface.image is not None
-    pictures = (surface.image * surface.mask).clamp(0, 1)
-    folder = tmp_path_factory.mktemp("filmed") / "c"
-    capture = write_capture(folder, truth.landmarks_px, (pictures * 255).round().byte())
-    model = landmark_model(head).personal(truth.identity)
-    observed = Observations(
-        truth.landmarks_px[..., :2], truth.landmarks_px[..., 2], torch.ones(FRAMES, dtype=torch.bool),
-        landmark_weights(head, CONFIG.solve), camera.K_px, torch.full((FRAMES,), 1.5), 0.15, 2.5,
-    )  # fmt: skip
-    scene = set_the_scene(head, truth.identity, model, observed, SIZE_PX, Bounds(0.0, 1.0), CONFIG)
-    return Filmed(truth, capture, scene, light)
+    capture = film(tmp_path_factory.mktemp("filmed") / "c", head, truth)
+    scene = set_the_scene(head, truth.identity, observations(head, truth), SIZE_PX, CONFIG)
+    return Filmed(truth, capture, scene)
 
 
 def shaken(states: FrameState, degrees: float = 1.0, seed: int = 1) -> FrameState:
@@ -78,33 +67,70 @@ def shaken(states: FrameState, degrees: float = 1.0, seed: int = 1) -> FrameStat
     )
 
 
-def blinded(scene: Scenery, independence: float) -> Scenery:
+def blinded(scene: Scenery, share: float) -> Scenery:
     """The scene with landmarks that weigh less."""
-    return replace(scene, observed=replace(scene.observed, independence=independence))
+    return replace(scene, observed=scene.observed.trusted_by(share))
+
+
+def refined_by_all(
+    scene: Scenery, capture: Capture, start: FrameState, size_px: int, frozen: torch.Tensor | None = None
+) -> Refined:
+    everyone = torch.arange(FRAMES)
+    return refine(scene, capture, Crew(FRAMES), start, everyone, size_px, Silent(), frozen)
 
 
 def test_refinement_undoes_a_shake(filmed: Filmed) -> None:
-    truth, everyone = filmed.truth.states, torch.arange(FRAMES)
-    start = shaken(truth)
-    refined = refine(blinded(filmed.scene, 1e-4), filmed.capture, start, everyone, 128, Silent())
-    before, after = (degrees_between(s.rotation, truth.rotation).mean() for s in (start, refined.states))
+    """The pattern is learned from frames whose movement is known; the others come back by it alone."""
+    truth, known = filmed.truth.states, torch.arange(0, FRAMES, 2)
+    start = shaken(truth).where(torch.arange(FRAMES) % 2 == 1, truth)
+    refined = refine(blinded(filmed.scene, 1e-3), filmed.capture, Crew(FRAMES), start, known, 96, Silent())
+    before, after = (degrees_between(s.rotation, truth.rotation)[1::2].mean() for s in (start, refined.states))
     assert float(after) < 0.6 * float(before)
 
 
 def test_cost_falls_where_a_frame_is_kept_and_nothing_moves_elsewhere(filmed: Filmed) -> None:
-    everyone, start = torch.arange(FRAMES), shaken(filmed.truth.states)
-    refined = refine(filmed.scene, filmed.capture, start, everyone, 96, Silent())
-    appearance = learn(filmed.scene, filmed.capture, start, everyone, 96)
-    images = load_frames(filmed.capture, everyone, 96)
-    term, _ = photometric_term(filmed.scene, appearance, images, start, everyone)
+    scene, everyone, start = filmed.scene, torch.arange(FRAMES), shaken(filmed.truth.states)
+    refined = refined_by_all(scene, filmed.capture, start, 96)
+    contrast = local_contrast(load_frames(filmed.capture, everyone, 96))
+    comparison = compare(scene, learn(scene, contrast, start, everyone), contrast, start, everyone)
+    term = pull_term(scene.skin, comparison, scene.observed.K_px)
     before, after = (term(s, everyone, False).cost for s in (start, refined.states))
     assert refined.kept.sum() >= FRAMES - 1
     assert (after < before)[refined.kept].all()
-    model, observed = filmed.scene.landmarks, filmed.scene.observed
+    model, observed = scene.landmarks, scene.observed
     grown = landmark_error_m(model, refined.states, observed) / landmark_error_m(model, start, observed)
     assert float(grown.max()) <= 1 + CONFIG.photometric.landmark_slack + 1e-4
     same = degrees_between(refined.states.rotation, start.rotation) == 0
     assert same[~refined.kept].all()
+
+
+def test_a_frame_that_would_leave_its_landmarks_is_not_kept(filmed: Filmed) -> None:
+    strict = replace(CONFIG, photometric=replace(CONFIG.photometric, landmark_slack=-0.99))
+    start = shaken(filmed.truth.states)
+    refined = refined_by_all(replace(filmed.scene, config=strict), filmed.capture, start, 64)
+    assert not refined.kept.any()
+    assert all(torch.equal(a, b) for a, b in zip(refined.states, start, strict=True))
+
+
+def test_descent_is_the_slope_of_the_cost(filmed: Filmed) -> None:
+    """Along random steps. Central differences of pixels blur the finest slopes, by a tenth here."""
+    scene, everyone, start = filmed.scene, torch.arange(FRAMES), shaken(filmed.truth.states)
+    contrast = local_contrast(load_frames(filmed.capture, everyone, SIZE_PX))
+    comparison = compare(scene, learn(scene, contrast, start, everyone), contrast, start, everyone)
+    term = pull_term(scene.skin, comparison, scene.observed.K_px)
+    descent = term(start, everyone, True).descent
+    draw = torch.Generator().manual_seed(4)
+    scale = torch.zeros(descent.shape[1])
+    scale[:3], scale[3:6], scale[6:] = 2e-3, 1e-3, 2e-2
+    slopes_found, slopes_expected = [], []
+    for _ in range(6):
+        step = scale * torch.randn(descent.shape, generator=draw)
+        costs = [term(start.moved(sign * step), everyone, False).cost for sign in (1, -1)]
+        slopes_found.append((costs[0] - costs[1]) / 2)
+        slopes_expected.append(-(descent * step).sum(1))
+    found, expected = torch.cat(slopes_found), torch.cat(slopes_expected)
+    assert float(torch.corrcoef(torch.stack([found, expected]))[0, 1]) > 0.97
+    assert float((found * expected).sum() / (expected * expected).sum()) == pytest.approx(1.05, abs=0.15)
 
 
 def test_a_frame_without_a_face_stays_as_it_is(filmed: Filmed) -> None:
@@ -112,7 +138,8 @@ def test_a_frame_without_a_face_stays_as_it_is(filmed: Filmed) -> None:
     seen[2] = False
     scene = replace(filmed.scene, observed=replace(filmed.scene.observed, seen=seen))
     start = shaken(filmed.truth.states)
-    refined = refine(scene, filmed.capture, start, torch.nonzero(seen)[:, 0], 64, Silent())
+    train = torch.nonzero(seen)[:, 0]
+    refined = refine(scene, filmed.capture, Crew(FRAMES), start, train, 64, Silent())
     assert not refined.kept[2]
     assert torch.equal(refined.states.expression[2], start.expression[2])
 
@@ -120,15 +147,27 @@ def test_a_frame_without_a_face_stays_as_it_is(filmed: Filmed) -> None:
 def test_held_pose_is_held(filmed: Filmed) -> None:
     start = shaken(filmed.truth.states)
     held = torch.arange(filmed.scene.landmarks.unknowns) < 6
-    refined = refine(filmed.scene, filmed.capture, start, torch.arange(FRAMES), 64, Silent(), held)
+    refined = refined_by_all(filmed.scene, filmed.capture, start, 64, held)
     torch.testing.assert_close(refined.states.rotation, start.rotation, atol=1e-6, rtol=0)
     assert torch.equal(refined.states.translation_m, start.translation_m)
     assert refined.kept.any()
 
 
+def test_exposure_of_every_frame_is_found(filmed: Filmed) -> None:
+    """One pose, so that no other side of the head and no other light can stand for it."""
+    everyone, gains = torch.arange(FRAMES), torch.tensor([1.0, 1.0, 0.7, 1.0, 1.0, 1.3, 1.0, 0.9])
+    original = load_frames(filmed.capture, everyone[:1], SIZE_PX)
+    exposed = linear_to_srgb((srgb_to_linear(original) * gains[:, None, None, None]).clamp(0, 1))
+    folder = filmed.capture.path.parent / "exposed"
+    capture = write_capture(folder, filmed.truth.landmarks_px, (exposed * 255).round().byte())
+    still = filmed.truth.states.at(torch.zeros(FRAMES, dtype=torch.long))
+    light = light_of(filmed.scene, capture, still, everyone)
+    torch.testing.assert_close(light[:, 0, 0] / light[:, 0, 0].median(), gains, rtol=0.15, atol=0)
+
+
 def test_texture_and_light_give_the_picture_back(filmed: Filmed, head: HeadModel) -> None:
     everyone, states = torch.arange(FRAMES), filmed.truth.states
-    light = filmed.light.expand(FRAMES, 9, 3)
+    light = side_light().expand(FRAMES, 9, 3)
     scene = replace(filmed.scene, config=replace(CONFIG, photometric=PhotometricConfig(texture_size_px=256)))
     texture = texture_of(scene, filmed.capture, states, everyone, light).float() / 255
     surface = look(head, scene.neutral_m, scene.points, states, scene.camera)
