@@ -10,11 +10,11 @@ from tracking_actor import MOVED, Performance, perform
 from headstudio.heads import load_head
 from headstudio.heads.base import HeadModel
 from headstudio.tracking.config import SolveConfig
-from headstudio.tracking.gaps import LIDS, LIPS, gap_term
-from headstudio.tracking.observations import LEFT_LIDS, RIGHT_LIDS, Observations
+from headstudio.tracking.gaps import LIDS, LIPS, face_term, gap_term
+from headstudio.tracking.observations import LEFT_LIDS, RIGHT_LIDS, Observations, landmark_term
 from headstudio.tracking.observations import LIPS as LIP_LANDMARKS
 from headstudio.tracking.points import FrameState, PointModel, landmark_model
-from headstudio.tracking.solver import Bounds, minimise, see
+from headstudio.tracking.solver import Bounds, minimise, see, total
 
 FRAMES = 4
 CONFIG = SolveConfig()
@@ -75,6 +75,16 @@ def test_descent_is_the_slope_of_the_cost(head: HeadModel, truth: Performance) -
         torch.testing.assert_close(
             -(up - down) / 2e-6, found.descent[:, unknown], atol=1e-4 * float(found.descent.abs().max()), rtol=1e-3
         )
+
+
+def test_one_projection_gives_the_sum_of_both_terms(head: HeadModel, truth: Performance) -> None:
+    model, states, observed = double_case(head, truth)
+    frames, both = torch.tensor([2, 0]), [landmark_term(model, observed), gap_term(model, observed, CONFIG)]
+    for derivatives in (True, False):
+        found = face_term(model, observed, CONFIG)(states.at(frames), frames, derivatives)
+        expected = total(both, states.at(frames), frames, derivatives)
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-6)
 
 
 def test_hessian_is_that_of_the_gaps(head: HeadModel, truth: Performance) -> None:

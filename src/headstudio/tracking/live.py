@@ -18,14 +18,17 @@ from headstudio.errors import HeadstudioError
 from headstudio.geometry.rigid import from_rotation
 from headstudio.heads import load_head
 from headstudio.heads.base import HeadModel
-from headstudio.records.track import HeadIdentity, Track, TrackView, neutral_light
+from headstudio.records.track import Track, TrackView, neutral_light
+from headstudio.tracking.calibration import view_direction
 from headstudio.tracking.config import CausalConfig
-from headstudio.tracking.observations import Observations, closed_form_pose, landmark_term, landmark_weights
+from headstudio.tracking.gaps import face_term
+from headstudio.tracking.observations import Observations, closed_form_pose, landmark_weights
 from headstudio.tracking.one_euro import OneEuro, OneEuroRotation
-from headstudio.tracking.points import FrameState, articulation, join, landmark_model
+from headstudio.tracking.points import FrameState, PointModel, articulation, join, landmark_model
 from headstudio.tracking.priors import prior_term
 from headstudio.tracking.quadratic import bounded_minimum
 from headstudio.tracking.quality import landmark_error_m, trust, yaw_rad
+from headstudio.tracking.sitter import Sitter
 from headstudio.tracking.solver import Bounds, Quadratic, minimise, total
 
 _ONLY = torch.tensor([0])
@@ -35,18 +38,6 @@ _LOST = 3.0
 _NEAR_M = 0.05
 _AWAY_M = 0.6
 """Where a head is believed to be that was never seen."""
-
-
-class Sitter(NamedTuple):
-    """Who is in front of the camera, and through which lens."""
-
-    identity: HeadIdentity
-    K_px: Float[Tensor, "3 3"]
-    """Intrinsics in pixels of the pictures in which landmarks are found."""
-    size_px: int
-    """Side of those pictures."""
-    usual_error_m: float
-    """Landmark error of an ordinary frame, to which others are compared."""
 
 
 class Followed(NamedTuple):
@@ -59,12 +50,6 @@ class Followed(NamedTuple):
     """In [0, 1]; 0 without a face."""
     usable: bool
     """Whether it should drive anything."""
-
-
-def sitter_of(track: Track, usual_error_m: float) -> Sitter:
-    """The person of a track, filmed through the lens of its first view."""
-    K_px = next(iter(track.views.values())).K_px.median(0).values
-    return Sitter(track.identity, K_px, track.size_px, usual_error_m)
 
 
 class CausalTracker:
@@ -195,16 +180,23 @@ class CausalTracker:
         observed = self._observed(points)
         start = closed_form_pose(self._model, observed)[0] if warm is None else warm
         noise_px = self._config.solve.noise_m * observed.K_px[:, 0, 0] / start.translation_m[:, 2].clamp_min(_NEAR_M)
-        observed = replace(observed, noise_px=noise_px)
-        terms = [landmark_term(self._model, observed), self._prior]
+        observed, model = replace(observed, noise_px=noise_px), self._as_detected(start)
+        terms = [face_term(model, observed, self._config.solve), self._prior]
         if warm is None:
             start = minimise(start, terms, self._bounds, self._config.solve.iterations)
-        around, state, model = start, start, total(terms, start, _ONLY, True)
+        around, state, cost = start, start, total(terms, start, _ONLY, True)
         for step in range(self._config.iterations):
             if step:
-                around, model = state, total(terms, state, _ONLY, True)
-            state = _stepped(around, model, self._bounds)
-        return _Solved(state, around, model, float(landmark_error_m(self._model, state, observed)))
+                around, cost = state, total(terms, state, _ONLY, True)
+            state = _stepped(around, cost, self._bounds)
+        return _Solved(state, around, cost, float(landmark_error_m(model, state, observed)))
+
+    def _as_detected(self, state: FrameState) -> PointModel:
+        """The person's landmarks where the detector puts them when it looks at the head from there."""
+        if self.sitter.bias is None:
+            return self._model
+        view = torch.cat([torch.ones(1), view_direction(state)[0, :2]])
+        return replace(self._model, mean_m=self._model.mean_m + self.sitter.bias @ view)
 
     def _observed(self, points: Tensor) -> Observations:
         solve, seen = self._config.solve, torch.ones(1, dtype=torch.bool)
@@ -220,7 +212,7 @@ class _Solved(NamedTuple):
     state: FrameState
     around: FrameState
     """Where the last step began."""
-    model: Quadratic
+    cost: Quadratic
     """The cost around there."""
     error_m: float
 
@@ -243,18 +235,18 @@ class _Filter:
         place_m = self._place(solved.state.translation_m, step_s)
         around = solved.around
         turn = roma.rotmat_to_rotvec(rotation @ around.rotation.mT)
-        state = _stepped(around, solved.model, bounds, torch.cat([turn, place_m - around.translation_m], dim=1))
+        state = _stepped(around, solved.cost, bounds, torch.cat([turn, place_m - around.translation_m], dim=1))
         face = self._face(state.flat(), step_s)
         end = state.expression.shape[1]
         gaze = face[:, end : end + 4].unflatten(1, (2, 2))
         return FrameState(rotation, place_m, face[:, :end], gaze, face[:, end + 4 :])
 
 
-def _stepped(around: FrameState, model: Quadratic, bounds: Bounds, pose: Tensor | None = None) -> FrameState:
-    """The minimum of a quadratic model; where `pose` is given, the pose makes that step and the rest follows."""
-    hessian = model.hessian + torch.diag_embed(_DAMPING * torch.diagonal(model.hessian, dim1=1, dim2=2) + 1e-9)
+def _stepped(around: FrameState, cost: Quadratic, bounds: Bounds, pose: Tensor | None = None) -> FrameState:
+    """The minimum of a quadratic cost; where `pose` is given, the pose makes that step and the rest follows."""
+    hessian = cost.hessian + torch.diag_embed(_DAMPING * torch.diagonal(cost.hessian, dim1=1, dim2=2) + 1e-9)
     lower, upper = bounds.around(around)
     if pose is not None:
         lower[:, :6] = upper[:, :6] = pose
-    moved = around.moved(bounded_minimum(hessian, model.descent, lower, upper).to(model.descent))
+    moved = around.moved(bounded_minimum(hessian, cost.descent, lower, upper).to(cost.descent))
     return moved._replace(expression=moved.expression.clamp(bounds.lower, bounds.upper))

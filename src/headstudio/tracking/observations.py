@@ -9,7 +9,7 @@ from torch import Tensor
 from headstudio.heads.base import HeadModel
 from headstudio.tracking.config import SolveConfig
 from headstudio.tracking.points import FrameState, PointModel
-from headstudio.tracking.solver import Quadratic, Term, huber, see
+from headstudio.tracking.solver import Projected, Quadratic, Term, huber, see
 
 # Indices of MediaPipe's face mesh (its published FACEMESH_* connection sets).
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409,
@@ -106,14 +106,18 @@ def landmark_term(model: PointModel, observed: Observations) -> Term:
 
     def term(state: FrameState, frames: Tensor, derivatives: bool) -> Quadratic:
         own = observed.at(frames)
-        projected = see(model, state, own.K_px, derivatives)
-        residual = own.pixels - projected.pixels
-        cost, weight = weigh(own, residual)
-        if projected.jacobian is None:
-            return Quadratic(residual.new_zeros(()), residual.new_zeros(()), cost)
-        return _normal_equations(projected.jacobian, weight, residual, cost)
+        return landmark_quadratic(own, see(model, state, own.K_px, derivatives))
 
     return term
+
+
+def landmark_quadratic(own: Observations, seen: Projected) -> Quadratic:
+    """The cost of landmarks that were seen where the model has them."""
+    residual = own.pixels - seen.pixels
+    cost, weight = weigh(own, residual)
+    if seen.jacobian is None:
+        return Quadratic(residual.new_zeros(()), residual.new_zeros(()), cost)
+    return _normal_equations(seen.jacobian, weight, residual, cost)
 
 
 def weigh(own: Observations, residual_px: Tensor) -> tuple[Float[Tensor, " frames"], Float[Tensor, "frames points"]]:
