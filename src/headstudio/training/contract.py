@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from headstudio.records.capture import Annotation, Capture
@@ -132,6 +132,25 @@ class TensorSpec:
     """Without the leading batch dimension."""
 
 
+@dataclass(frozen=True)
+class Repainting:
+    """How a picture that the graph paints changes the texture of `surface()`, for engines that shade the mesh themselves.
+
+    Static texture, mask and painted picture are each looked up at the surface point, in sRGB, before light falls on it.
+    """
+
+    output: str
+    """The graph's output (3, rows, columns) that is stretched over the whole atlas."""
+    static: UInt8[Tensor, "3 height width"]
+    """The texture under it, sRGB; albedo where there is a light."""
+    blend: UInt8[Tensor, "1 height width"]
+    """255 where the painted picture shows."""
+    residual: bool
+    """static + blend * painted; otherwise static + blend * (sigmoid(painted) - static)."""
+    light_sh: Float[Tensor, "9 3"] | None
+    """Irradiance in world axes that multiplies the colour in linear light; None shows the colour as it is."""
+
+
 class Runtime(abc.ABC):
     """How an avatar runs without PyTorch: signals in, one ONNX graph, picture out."""
 
@@ -149,6 +168,10 @@ class Runtime(abc.ABC):
     @abc.abstractmethod
     def composite(self, outputs: Mapping[str, Tensor], channels: Channels, view: View, scene: Scene) -> Rendering:
         """The picture made of the graph's outputs."""
+
+    def repainting(self) -> Repainting | None:
+        """How the graph repaints the surface; None where it does something else."""
+        return None
 
 
 class AvatarModel(Trainable):

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from headstudio.records.channels import Channels, Rendering, Scene, View
-from headstudio.training.contract import Runtime, TensorSpec
+from headstudio.training.contract import Repainting, Runtime, TensorSpec
 
 if TYPE_CHECKING:
     from headstudio.methods.dynamic_texture.model import DynamicTexture
@@ -63,6 +63,11 @@ class DynamicTextureRuntime(Runtime):
 
     def composite(self, outputs: Mapping[str, Tensor], channels: Channels, view: View, scene: Scene) -> Rendering:
         return self._avatar.composite(outputs["painted"], channels, view, scene)
+
+    def repainting(self) -> Repainting:
+        avatar = self._avatar
+        light_sh = avatar.light_sh if avatar.config.relight else None
+        return Repainting("painted", avatar.static, avatar.blend, avatar.config.residual, light_sh)
 
 
 class _Graph(nn.Module):
