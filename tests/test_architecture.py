@@ -23,7 +23,7 @@ FLOORS = {
     1: ("records", "heads", "render"),
     2: ("capture", "motion", "synth"),
     3: ("tracking", "texture", "training", "datasets"),
-    4: ("methods", "drivers"),
+    4: ("methods", "drivers", "scan"),
     5: ("evaluation", "export", "report"),
     7: ("cli",),
     8: ("__main__",),

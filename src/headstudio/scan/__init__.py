@@ -1,0 +1,1 @@
+"""From pictures all round a still head to a closed mesh."""

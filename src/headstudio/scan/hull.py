@@ -1,0 +1,94 @@
+"""The visual hull: all points that every mask holds. It contains the subject, and is where the optimisation starts."""
+
+import torch
+from jaxtyping import Float, Int
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from headstudio.errors import HeadstudioError
+from headstudio.geometry.marching import marching_tetrahedra
+from headstudio.geometry.topology import largest_part
+from headstudio.scan.multiview import MultiView
+
+_LOOSE_CELLS = 48
+_MARGIN = 1.05
+
+
+def visual_hull(
+    views: MultiView, cells: int, least_share: float = 0.25
+) -> tuple[MultiView, Float[Tensor, "vertices 3"], Int[Tensor, "triangles 3"]]:
+    """The hull's closed surface, and the views in the box of half-length 1 round it.
+
+    A point that a view does not show, beyond the border of its picture or its valid region, is judged by the others.
+    So where the frame cuts the neck, the hull goes on as far as enough views show it.
+
+    Args:
+        views: checked pictures.
+        cells: cells along each side of the box.
+        least_share: least share of the views that must show a point for it to belong.
+
+    Raises:
+        HeadstudioError: where no point lies within all masks.
+    """
+    distances = torch.stack(
+        [_signed_distance_px(mask, valid) for mask, valid in zip(views.masks, views.valid, strict=True)]
+    )
+    field, points = _carve(views, distances, _LOOSE_CELLS, least_share)
+    inside = points[field > 0]
+    if len(inside) == 0:
+        raise HeadstudioError("no point lies within all masks", next_step="check cameras and masks")
+    # One cell more on either side, because what lies between the points of the loose grid may be inside too.
+    low, high = inside.amin(0) - 2 / _LOOSE_CELLS, inside.amax(0) + 2 / _LOOSE_CELLS
+    views = views.boxed((low + high) / 2, _MARGIN * float((high - low).max()) / 2)
+    field, _ = _carve(views, distances, cells, least_share)
+    vertices, triangles = marching_tetrahedra(field)
+    if len(triangles) == 0:
+        raise HeadstudioError("no point lies within all masks", next_step="check cameras and masks, or use more cells")
+    vertices, triangles = largest_part(vertices, triangles)
+    return views, vertices * (2 / cells) - 1, triangles
+
+
+def _carve(views: MultiView, distances: Tensor, cells: int, least_share: float) -> tuple[Tensor, Tensor]:
+    """Signed distance to the hull on the points of a grid over the box, positive inside, and these points."""
+    steps = torch.linspace(-1.0, 1.0, cells + 1, device=views.images.device)
+    points = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1)
+    flat = points.reshape(-1, 3)
+    least, shown = torch.full_like(flat[:, 0], torch.inf), torch.zeros_like(flat[:, 0])
+    for view in range(len(views)):
+        distance, seen = _distance(views, distances[view], flat, view)
+        least = torch.where(seen, torch.minimum(least, distance), least)
+        shown += seen
+    cell = 2 / cells
+    inside = shown >= max(1.0, least_share * len(views))
+    field = torch.where(inside, least.clamp(-cell, cell), -cell).reshape(points.shape[:3])
+    closed = torch.full_like(field, -cell)
+    closed[1:-1, 1:-1, 1:-1] = field[1:-1, 1:-1, 1:-1]
+    return closed, points
+
+
+def _distance(views: MultiView, distance_px: Tensor, points: Tensor, view: int) -> tuple[Tensor, Tensor]:
+    """Signed distance across the ray to a mask's border, in units of half the box, and whether the view shows it."""
+    camera = views.camera(view)
+    in_camera = views.to_camera(points, view)
+    depth = in_camera[:, 2]
+    pixels, _ = camera.project(torch.cat([in_camera[:, :2], depth.clamp_min(1e-6)[:, None]], 1))
+    size = pixels.new_tensor([camera.width_px, camera.height_px])
+    places = (pixels[0] / size * 2 - 1)[None, None]
+    sampled, known = (
+        grid_sample(image[None, None], places, mode=mode, padding_mode="border", align_corners=False)[0, 0, 0]
+        for image, mode in ((distance_px, "bilinear"), (views.valid[view].float(), "nearest"))
+    )
+    within = (places[0, 0].abs() <= 1).all(1)
+    return sampled * depth / camera.K_px[0, 0, 0], within & (known > 0.5) & (depth > 1e-6)
+
+
+def _signed_distance_px(mask: Tensor, valid: Tensor) -> Tensor:
+    """Distance of every pixel centre to the border between subject and known background, positive on the subject."""
+    background = (valid & (mask < 0.5)).cpu().numpy()
+    if not background.any():
+        return torch.full_like(mask, float(sum(mask.shape)))
+    inside = distance_transform_edt(~background) - 0.5
+    outside = distance_transform_edt(background) - 0.5
+    signed = torch.from_numpy(inside * ~background - outside * background)
+    return signed.to(mask)
