@@ -53,7 +53,7 @@ class MeshConfig:
 
 
 MESH_PRESETS: Mapping[str, MeshConfig] = {
-    "draft": MeshConfig(iterations=600, remesh_at=(200, 400), vertex_rate=2e-3, shading_pixels=4096),
+    "draft": MeshConfig(iterations=600, remesh_at=(200, 400), vertex_rate=2e-3, shading_pixels=2048),
     "standard": MeshConfig(iterations=1200, remesh_at=(300, 600, 900), shading_pixels=16384),
     "paper": MeshConfig(),
 }
