@@ -18,7 +18,8 @@ class Options(Common):
     avatar: Annotated[Positional[Path], arg(metavar="AVATAR")]
     """The avatar folder, or the capture folder."""
     to: str = "glb"
-    """The form: for an avatar, glb is a textured, rigged mesh with 52 ARKit blendshapes; for a capture,
+    """The form: for an avatar, glb is a textured, rigged mesh with 52 ARKit blendshapes, and web a folder with a page
+    that any static web server shows, in which the avatar's network runs; for a capture,
     gaussian-avatars is a dataset folder with cameras, pictures, masks and, if HEADSTUDIO_FLAME names your FLAME file,
     FLAME parameters."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")]
@@ -51,8 +52,13 @@ def _export_avatar(options: Options, display: Display) -> Result:
         performance, _ = load_performance(options.performance, work, display)
         motion, warnings = transferred(performance, avatar, at_rest, DriveConfig(own=options.own))
     written = export_avatar(avatar, options.to, options.output, motion)
-    content = {"file": written, "bytes": written.stat().st_size, "target": options.to, "warnings": warnings}
-    return Result("\n".join([*warnings, f"{written} is written ({written.stat().st_size / 1e6:.1f} MB)."]), content)
+    files = [written] if written.is_file() else [path for path in written.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    content = {"file": written, "bytes": size, "target": options.to, "warnings": warnings}
+    told = f"{written} is written ({size / 1e6:.1f} MB)."
+    if written.is_dir():
+        told += f" Look at it with `python -m http.server -d {written}`."
+    return Result("\n".join([*warnings, told]), content)
 
 
 def _export_capture(options: Options, display: Display) -> Result:

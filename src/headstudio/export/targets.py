@@ -8,6 +8,7 @@ from types import MappingProxyType
 from headstudio.errors import HeadstudioError
 from headstudio.export.clip import with_clip
 from headstudio.export.gltf import write_glb
+from headstudio.export.web import write_web
 from headstudio.records.motion import Motion
 from headstudio.training.contract import AvatarModel, Capability
 
@@ -38,6 +39,12 @@ TARGETS: Mapping[str, ExportTarget] = MappingProxyType(
             ".glb",
             frozenset({Capability.SURFACE}),
             _write_glb,
+        ),
+        "web": ExportTarget(
+            "a folder with a page that any static web server shows; the avatar's network runs in the browser",
+            "",
+            frozenset({Capability.SURFACE}),
+            write_web,
         ),
     }
 )

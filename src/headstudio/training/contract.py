@@ -134,7 +134,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Repainting:
-    """How a picture that the graph paints changes the texture of `surface()`, for engines that shade the mesh themselves.
+    """How a picture that the graph paints changes the texture of `surface()`, for engines that shade it themselves.
 
     Static texture, mask and painted picture are each looked up at the surface point, in sRGB, before light falls on it.
     """

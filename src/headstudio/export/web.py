@@ -1,0 +1,138 @@
+"""A folder that any static web server shows: the page, the head, and its network for the browser to run every frame."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from safetensors.torch import save
+from torch import Tensor
+
+import headstudio
+from headstudio import storage
+from headstudio.errors import HeadstudioError
+from headstudio.export.clip import mesh_clip
+from headstudio.export.network import ARKIT_INPUT, POSE_INPUT, write_network
+from headstudio.export.web_data import head_arrays, performance
+from headstudio.motion.arkit import NAMES
+from headstudio.records.channels import ARKIT, HEAD_POSE
+from headstudio.records.mesh import MeshAsset
+from headstudio.records.motion import Motion
+from headstudio.training.contract import AvatarModel, Repainting, Runtime
+
+SCHEMA, VERSION = "headstudio.web_avatar", 1
+MOTION_SCHEMA, MOTION_VERSION = "headstudio.web_motion", 1
+PAGE = Path(__file__).parent / "web_page"
+"""The built page; `make web` makes it from the folder web/ of the sources, and wheels carry it."""
+ENGINE = ("ort.wasm",)
+"""Files of the page that only a network needs."""
+WEBCAM = {"folder": "webcam", "model": "face_landmarker.task"}
+"""Where the page looks for the detector that its user may put there."""
+
+
+@torch.no_grad()
+def write_web(avatar: AvatarModel, path: Path, motion: Motion | None) -> None:
+    """Write the folder. What an earlier export left there is replaced, the user's webcam files excepted.
+
+    An avatar whose run-time form tells how its graph repaints the surface, and that ARKit weights and a head pose can
+    drive, is painted anew in the browser every frame; any other one shows the texture of its surface.
+    """
+    path = Path(path)
+    _check_place(path)
+    if not (PAGE / "index.html").is_file():
+        raise HeadstudioError(
+            "the web page is not built in this installation",
+            where=PAGE,
+            next_step="install a wheel of headstudio, or run `make web` in its sources, which needs npm once",
+        )
+    asset = avatar.surface()
+    clip = None if motion is None else performance(asset, mesh_clip(asset, motion))
+    runtime, repainting = _repainting(avatar)
+    with storage.replacing_folder(path) as folder:
+        _copy_page(folder, engine=repainting is not None)
+        _write_head(folder, asset, runtime, repainting)
+        if clip is not None:
+            _write_compact(folder / "motion.json", MOTION_SCHEMA, MOTION_VERSION, clip)
+        storage.write_json(folder / "avatar.json", SCHEMA, VERSION, _description(asset, repainting, clip is not None))
+        if (path / WEBCAM["folder"]).is_dir():
+            shutil.copytree(path / WEBCAM["folder"], folder / WEBCAM["folder"], dirs_exist_ok=True)
+
+
+def _check_place(path: Path) -> None:
+    """Only an empty folder or an earlier export may be replaced."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    try:
+        storage.read_json(path / "avatar.json", SCHEMA, VERSION)
+    except HeadstudioError:
+        raise HeadstudioError(
+            "something else is here already", where=path, next_step="choose a new folder for the web page"
+        ) from None
+
+
+def _repainting(avatar: AvatarModel) -> tuple[Runtime, Repainting | None]:
+    runtime = avatar.runtime()
+    steerable = any(accepted <= {ARKIT, HEAD_POSE} for accepted in avatar.driven_by)
+    return runtime, runtime.repainting() if steerable else None
+
+
+def _copy_page(folder: Path, engine: bool) -> None:
+    for source in sorted(PAGE.iterdir()):
+        if source.is_file() and (engine or source.name not in ENGINE):
+            shutil.copyfile(source, folder / source.name)
+
+
+def _write_head(folder: Path, asset: MeshAsset, runtime: Runtime, repainting: Repainting | None) -> None:
+    opaque = torch.zeros(len(asset.triangles), dtype=torch.bool)
+    for part in asset.parts:
+        opaque |= part.triangles & (not part.transparent)
+    texture = asset.texture
+    if repainting is not None:
+        opaque[:] = True  # the method's own renderer draws, and has painted, every triangle
+        texture = repainting.static
+        _write_picture(folder / "blend.png", repainting.blend)
+        write_network(folder / "network.onnx", runtime, repainting.output)
+    _write_picture(folder / "static.png", texture)
+    # As bytes, because safetensors' own files may be read by nobody but their maker, and a web server is another user.
+    arrays = {name: values.contiguous() for name, values in head_arrays(asset, opaque).items()}
+    (folder / "head.safetensors").write_bytes(save(arrays))
+
+
+def _write_picture(path: Path, picture: Tensor) -> None:
+    values = picture.permute(1, 2, 0).cpu().contiguous().numpy()
+    Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(path, format="PNG", optimize=True)
+
+
+def _write_compact(path: Path, schema: str, version: int, content: Mapping[str, Any]) -> None:
+    text = json.dumps({"schema": schema, "schema_version": version, **content}, separators=(",", ":"), allow_nan=False)
+    path.write_text(text, encoding="utf-8")
+
+
+def _description(asset: MeshAsset, repainting: Repainting | None, moving: bool) -> dict[str, Any]:
+    """avatar.json: which files there are and what they mean."""
+    light_sh = None if repainting is None or repainting.light_sh is None else repainting.light_sh.double().tolist()
+    network = {
+        "file": "network.onnx",
+        "arkit": ARKIT_INPUT,
+        "arkit_names": list(NAMES),
+        "pose": POSE_INPUT,
+        "engine": ENGINE[0],
+    }
+    return {
+        "name": asset.name,
+        "generator": f"headstudio {headstudio.__version__}",
+        "provenance": dict(asset.provenance),
+        "head": "head.safetensors",
+        "target_names": list(asset.target_names),
+        "joint_names": list(asset.joint_names),
+        "texture": "static.png",
+        "light_sh": light_sh,
+        "repainting": None
+        if repainting is None
+        else {"output": repainting.output, "blend": "blend.png", "residual": repainting.residual, "network": network},
+        "motion": "motion.json" if moving else None,
+        "webcam": dict(WEBCAM),
+    }
