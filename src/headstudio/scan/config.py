@@ -38,6 +38,9 @@ class MeshConfig:
     """Factor on the vertices' learning rate at each remeshing; paper 0.75."""
     vertex_rate: float = 1e-3
     """Learning rate of the vertices (Adam), in units of half the subject's box; paper 1e-3."""
+    settle_steps: int = 0
+    """Last steps, over which the vertices' rate falls to zero: the draws of views and pixels shake the surface, and this
+    lays it to rest; paper 0."""
     shader_rate: float = 1e-3
     """Learning rate of the shader (Adam); paper 1e-3."""
     shading_share: float = 0.75

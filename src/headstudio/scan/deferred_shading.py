@@ -86,6 +86,7 @@ def _check(config: MeshConfig) -> None:
     wrong = {
         "iterations": config.iterations < 1,
         "hull_cells": config.hull_cells < 4,
+        "settle_steps": config.settle_steps < 0,
         "hull_views": not 0 <= config.hull_views <= 1,
         "shading_share": not 0 <= config.shading_share <= 1,
         "shading_pixels": config.shading_pixels < 0,
@@ -123,6 +124,8 @@ class _Optimisation:
         for step in range(self.config.iterations):
             if step in self.config.remesh_at:
                 self._refine()
+            for group in self.vertex_optimiser.param_groups:
+                group["lr"] = self.rate * min(1.0, (self.config.iterations - step) / (self.config.settle_steps + 1))
             terms = self.terms(self._next_view())
             total = sum(getattr(self.weights, name) * value for name, value in terms.items())
             self._descend(torch.as_tensor(total))

@@ -1,8 +1,9 @@
 """The visual hull: all points that every mask holds. It contains the subject, and is where the optimisation starts."""
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, label
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -35,7 +36,7 @@ def visual_hull(
         [_signed_distance_px(mask, valid) for mask, valid in zip(views.masks, views.valid, strict=True)]
     )
     field, points = _carve(views, distances, _LOOSE_CELLS, least_share)
-    inside = points[field > 0]
+    inside = points[_largest_part(field > 0)]
     if len(inside) == 0:
         raise HeadstudioError("no point lies within all masks", next_step="check cameras and masks")
     # One cell more on either side, because what lies between the points of the loose grid may be inside too.
@@ -72,7 +73,7 @@ def _distance(views: MultiView, distance_px: Tensor, points: Tensor, view: int) 
     camera = views.camera(view)
     in_camera = views.to_camera(points, view)
     depth = in_camera[:, 2]
-    pixels, _ = camera.project(torch.cat([in_camera[:, :2], depth.clamp_min(1e-6)[:, None]], 1))
+    pixels, _ = camera.project(torch.cat([in_camera[:, :2], depth.clamp_min(1e-6)[:, None]], 1)[None])
     size = pixels.new_tensor([camera.width_px, camera.height_px])
     places = (pixels[0] / size * 2 - 1)[None, None]
     sampled, known = (
@@ -81,6 +82,14 @@ def _distance(views: MultiView, distance_px: Tensor, points: Tensor, view: int) 
     )
     within = (places[0, 0].abs() <= 1).all(1)
     return sampled * depth / camera.K_px[0, 0, 0], within & (known > 0.5) & (depth > 1e-6)
+
+
+def _largest_part(inside: Tensor) -> Tensor:
+    """Without the crumbs that hang where few views look."""
+    parts, count = label(inside.cpu().numpy())
+    sizes = np.bincount(parts.reshape(-1), minlength=count + 1)
+    sizes[0] = 0
+    return inside & torch.from_numpy(parts == sizes.argmax()).to(inside.device)
 
 
 def _signed_distance_px(mask: Tensor, valid: Tensor) -> Tensor:
