@@ -1,6 +1,6 @@
 """`make_actor`: a seed becomes a video with its truth beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,11 +55,24 @@ def make_actor(
         progress: who is told how far it is.
         head: the loaded model that `config.head` names; spares loading it anew.
     """
+    return film(output, config, lambda: FrameRenderer(Stage.build(config, head)), progress or Silent())
+
+
+def film(
+    output: Path, config: SynthConfig, renderer_of: Callable[[], FrameRenderer], progress: Progress
+) -> SyntheticActor:
+    """Render a stage into a folder, which appears whole or not at all.
+
+    Args:
+        output: the folder to write; what was there is replaced.
+        config: that the stage was built of.
+        renderer_of: builds the stage and prepares its renderer, once the configuration has been checked.
+        progress: who is told how far it is.
+    """
     _check(config)
-    progress = progress or Silent()
     with progress.stage("setting the stage"):
-        stage = Stage.build(config, head)
-        renderer = FrameRenderer(stage)
+        renderer = renderer_of()
+        stage = renderer.stage
     with replacing_folder(Path(output)) as folder:
         form = VideoFormat(config.width_px, config.height_px, config.fps, config.crf, config.rotation_deg)
         frames = _rendered(renderer, progress)
