@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from headstudio import storage
 from headstudio.errors import HeadstudioError
@@ -105,8 +105,8 @@ def preflight(
         missing: annotations that no provider gave.
         findings: what was noticed while reading the video.
     """
-    bad = _bad_frames(quality)
-    ranges = {name: _range(quality[name]) for name in ("yaw_deg", "pitch_deg", "roll_deg", *_RANGES)}
+    bad = bad_frames(quality)
+    ranges = measure_ranges(quality)
     seconds = float(times_s[-1] - times_s[0])
     shares = {name: float(flags.mean()) for name, flags in bad.items()}
     return Preflight(
@@ -120,16 +120,22 @@ def preflight(
         findings=(
             *findings,
             *_length(seconds),
-            *_face(quality),
+            *face_findings(quality),
             *_turns(ranges),
-            *_expressions(ranges),
+            *expression_findings(ranges),
             *_bad(shares),
             *_missing(missing),
         ),
     )
 
 
-def _bad_frames(quality: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def measure_ranges(quality: Mapping[str, Float[np.ndarray, " frames"]]) -> dict[str, Range]:
+    """What head angles and openings reach."""
+    return {name: _range(quality[name]) for name in ("yaw_deg", "pitch_deg", "roll_deg", *_RANGES)}
+
+
+def bad_frames(quality: Mapping[str, Float[np.ndarray, " frames"]]) -> dict[str, Bool[np.ndarray, " frames"]]:
+    """Which frames have what wrong with them."""
     seen = np.isfinite(quality["face_size_px"])
     typical = np.nanmedian(quality["sharpness"]) if seen.any() else 0.0
     return {
@@ -161,7 +167,8 @@ def _length(seconds: float) -> list[Finding]:
     return []
 
 
-def _face(quality: Mapping[str, np.ndarray]) -> list[Finding]:
+def face_findings(quality: Mapping[str, Float[np.ndarray, " frames"]]) -> list[Finding]:
+    """Whether the face is large enough and well lit."""
     findings = []
     size = float(np.nanmedian(quality["face_size_px"]))
     if size < 200:
@@ -195,7 +202,8 @@ def _turns(ranges: Mapping[str, Range]) -> list[Finding]:
     ]
 
 
-def _expressions(ranges: Mapping[str, Range]) -> list[Finding]:
+def expression_findings(ranges: Mapping[str, Range]) -> list[Finding]:
+    """Which movements of the face a performance lacks."""
     findings = []
     mouth, width, brow = ranges["mouth_open"], ranges["mouth_width"], ranges["brow_raise"]
     if mouth.high < 0.15:

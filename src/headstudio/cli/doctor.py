@@ -157,6 +157,7 @@ def _optional_packages() -> Iterator[Finding]:
     for module, extra, purpose in (
         ("onnxruntime", "onnx", "runs ONNX providers and exported avatars"),
         ("onnxscript", "onnx", "exports avatars to ONNX"),
+        ("pycolmap", "scan", "finds the cameras of a scan"),
         ("tensorboard", "tensorboard", "training curves"),
     ):
         if importlib.util.find_spec(module) is None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -19,6 +19,8 @@ class Options(Common):
     """The video of one person."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="CAPTURE")]
     """The capture folder to write; one that is there is replaced when all has gone well."""
+    guide: Literal["a", "b"] | None = None
+    """The clip of `headstudio capture-guide` that this is meant to be; the pre-flight report then judges it by that."""
     config: Annotated[IngestConfig, arg(name="")] = field(default_factory=IngestConfig)
     """How."""
 
@@ -30,7 +32,7 @@ def run(options: Options, display: Display) -> Result:
     from headstudio.report.preflight import write_preflight
 
     capture = ingest(options.video, options.output, options.config, display)
-    write_preflight(options.output / "preflight.html", capture)
+    write_preflight(options.output / "preflight.html", capture, options.guide)
     findings = Preflight.load(options.output).findings
     view = capture.views[0]
     seconds = float(view.times_s[-1] - view.times_s[0])

@@ -15,12 +15,14 @@ VERBS = {
     "demo": "the whole way with a synthetic actor, whose truth is known",
     "ingest": "a video becomes a capture: frames, landmarks, mattes, quality, split",
     "import": "a tracked dataset in the layout of INSTA or GaussianAvatars becomes a capture",
+    "scan": "who a person is: clip A, filmed round a still head, becomes cameras in metres and a mesh",
     "track": "how the head moved in a capture",
     "train": "a tracked capture becomes an avatar, by a method of your choice",
     "train-driver": "learn to drive an avatar from a source that does not fit it directly",
     "evaluate": "numbers on the held-out frames",
     "drive": "an avatar re-enacts a video, a capture or an ARKit recording",
     "export": "an avatar for other programs, or a tracked capture for the methods of peers",
+    "capture-guide": "how to film the two clips, and the script to read",
     "doctor": "what this machine has and lacks",
 }
 """Every verb with its line of help; `headstudio.cli.<verb>` holds its `Options` and its `run`."""

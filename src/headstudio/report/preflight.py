@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from headstudio.capture.coverage import Finding, Preflight
+from headstudio.capture.guide_checks import GuideClip, guide_findings
 from headstudio.records.capture import Capture
 from headstudio.report.charts import bars, count_map, curves
 from headstudio.report.markup import Markup, bullets, element, facts, figure, joined, table
@@ -18,20 +19,31 @@ _SHEET_FRAMES, _SHEET_COLUMNS = 18, 6
 _CURVES = ("confidence", "occlusion", "clipped")
 
 
-def preflight_sections(capture: Capture) -> list[Section]:
-    """Findings, coverage, measures over time, and frames to look at."""
+def preflight_sections(capture: Capture, guide: GuideClip | None = None) -> list[Section]:
+    """Findings, coverage, measures over time, and frames to look at.
+
+    Args:
+        guide: the clip of the capture guide that this is meant to be; its findings take the place of the general ones.
+    """
     found = Preflight.load(capture.path)
+    findings = found.findings
+    if guide is not None:
+        view = capture.views[0]
+        findings = guide_findings(guide, view.times_s.numpy(), {n: v.numpy() for n, v in view.quality.items()})
     return [
-        Section("Findings", (_findings(found.findings),)),
+        Section(
+            "Findings" if guide is None else f"Findings: clip {guide.upper()} against the capture guide",
+            (_findings(findings),),
+        ),
         Section("The clip", (_clip(capture, found),)),
         Section("Coverage", _coverage(capture, found)),
         Section("Frames", (_quality(capture, found), _frames(capture))),
     ]
 
 
-def write_preflight(path: Path, capture: Capture) -> None:
-    """Write the pre-flight report of a capture."""
-    write_page(path, f"Pre-flight: {capture.views[0].source.file_name}", preflight_sections(capture))
+def write_preflight(path: Path, capture: Capture, guide: GuideClip | None = None) -> None:
+    """Write the pre-flight report of a capture, which may be meant as a clip of the capture guide."""
+    write_page(path, f"Pre-flight: {capture.views[0].source.file_name}", preflight_sections(capture, guide))
 
 
 def _findings(findings: tuple[Finding, ...]) -> Markup:

@@ -101,7 +101,8 @@ def _pycolmap() -> ModuleType:
         raise HeadstudioError(
             f"structure from motion needs pycolmap: {error}", next_step="pip install 'headstudio[scan]'"
         ) from None
-    pycolmap.logging.minloglevel = _QUIET
+    pycolmap.logging.minloglevel = pycolmap.logging.stderrthreshold = _QUIET
+    pycolmap.logging.alsologtostderr = False
     return pycolmap
 
 

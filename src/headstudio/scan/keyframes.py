@@ -12,8 +12,10 @@ from headstudio.progress import Progress
 from headstudio.records.capture import Capture
 from headstudio.scan.calibration_config import KeyFrameConfig
 
+_TRUSTED_DEG = 50.0
+"""Yaw up to which the detector is believed."""
 _SLOPE_SPAN_S = 1.5
-"""Beyond the last face, the head is taken to turn on as fast as within these seconds."""
+"""Beyond that, the head is taken to turn on as fast as within these seconds."""
 _OFF_CENTRE, _BLINK, _RESTLESS = 0.15, 1.0, 0.3
 """What a frame loses against the logarithm of its sharpness: at the border of its share of yaw, in a blink, and for
 every standard deviation by which its mouth is not as usual."""
@@ -42,7 +44,7 @@ def look(capture: Capture, config: KeyFrameConfig, progress: Progress) -> Sighti
     """Measure the frames of a clip."""
     view = capture.views[0]
     landmarks, times = view.landmarks_px.numpy().astype(np.float64), view.times_s.numpy()
-    seen = np.isfinite(landmarks).all((1, 2))
+    seen = np.asarray(np.isfinite(landmarks).all((1, 2)))
     if not seen.any():
         raise HeadstudioError("no face was found in the clip", where=capture.path, next_step="film the face from near")
     yaw = continued(times, head_angles_deg(weak_pose(landmarks).rotation())["yaw_deg"], config.largest_yaw_deg)
@@ -89,15 +91,29 @@ def choose(found: Sightings, eligible: Bool[np.ndarray, " frames"], config: KeyF
 def continued(
     times_s: Float[np.ndarray, " frames"], yaw_deg: Float[np.ndarray, " frames"], limit_deg: float
 ) -> Float[np.ndarray, " frames"]:
-    """Yaw with its gaps bridged, and continued at the speed it had beyond the first and the last face."""
-    seen = np.flatnonzero(np.isfinite(yaw_deg))
-    whole = np.interp(times_s, times_s[seen], yaw_deg[seen])
-    for last, beyond in ((seen[0], times_s < times_s[seen[0]]), (seen[-1], times_s > times_s[seen[-1]])):
-        near = seen[np.abs(times_s[seen] - times_s[last]) <= _SLOPE_SPAN_S]
-        # a line through many faces, because the detector's yaw is unsure and too small just before it loses them
-        slope = np.polyfit(times_s[near], yaw_deg[near], 1)[0] if len(near) > 2 else 0.0
-        whole[beyond] = yaw_deg[last] + slope * (times_s[beyond] - times_s[last])
+    """Yaw where it is trusted, and elsewhere continued at the speed it had before and after.
+
+    The detector's yaw comes to a halt near the profile while the head turns on, and then it loses the face.
+    """
+    trusted = np.isfinite(yaw_deg) & (np.abs(yaw_deg) <= _TRUSTED_DEG)
+    known = np.flatnonzero(trusted if trusted.any() else np.isfinite(yaw_deg))
+    whole = np.interp(times_s, times_s[known], yaw_deg[known])
+    for before, after in zip([None, *known.tolist()], [*known.tolist(), None], strict=True):
+        gap = slice(0 if before is None else before + 1, len(whole) if after is None else after)
+        sides = {np.sign(yaw_deg[end]) for end in (before, after) if end is not None}
+        if gap.start < gap.stop and len(sides) == 1:
+            lines = [_line(times_s, yaw_deg, known, end)[gap] for end in (before, after) if end is not None]
+            side = sides.pop()
+            # turned away and back again: whichever of both movements says less
+            whole[gap] = side * np.min([side * line for line in lines], axis=0)
     return np.clip(whole, -limit_deg, limit_deg)
+
+
+def _line(times_s: np.ndarray, yaw_deg: np.ndarray, known: np.ndarray, end: int) -> np.ndarray:
+    """The straight movement through the trusted frames near one of them."""
+    near = known[np.abs(times_s[known] - times_s[end]) <= _SLOPE_SPAN_S]
+    slope = np.polyfit(times_s[near], yaw_deg[near], 1)[0] if len(near) > 2 else 0.0
+    return yaw_deg[end] + slope * (times_s - times_s[end])
 
 
 def _worth(found: Sightings, candidates: np.ndarray, middle_deg: float, half_deg: float) -> np.ndarray:
