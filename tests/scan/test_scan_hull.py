@@ -5,12 +5,13 @@ import torch
 
 from headstudio.errors import HeadstudioError
 from headstudio.geometry import topology
+from headstudio.render.rasterise import rasterise
 from headstudio.scan.hull import visual_hull
 from headstudio.scan.multiview import multiview
 from support.ringed import bumpy, ringed, subject_is_inside
 
 
-def hull(scene, cells=24, share=0.25, valid=None):
+def hull(scene, cells=24, share=0.5, valid=None):
     valid = torch.ones_like(scene.masks) if valid is None else valid
     views = multiview(scene.images, scene.masks, valid, scene.K_px, scene.T_camera_world)
     return visual_hull(views, cells, share)
@@ -76,6 +77,38 @@ def test_pixels_that_are_not_valid_carve_nothing():
     believed = multiview(scene.images, torn, torch.ones_like(valid), scene.K_px, scene.T_camera_world)
     with pytest.raises(HeadstudioError, match="no point lies within all masks"):
         visual_hull(believed, 24)
+
+
+def shouldered():
+    """A ball on a neck, above shoulders as wide as three of it; only the cameras that look down see these."""
+    vertices, triangles = bumpy()
+    neck = vertices * torch.tensor([0.5, 2.0, 0.5]) - torch.tensor([0.0, 0.15, 0.0])
+    shoulders = vertices * torch.tensor([3.0, 0.3, 1.0]) - torch.tensor([0.0, 0.15, 0.0])
+    count = len(vertices)
+    return torch.cat([vertices, neck, shoulders]), torch.cat([triangles, triangles + count, triangles + 2 * count])
+
+
+def test_shoulders_that_few_views_show_pull_at_nothing():
+    scene = ringed(*shouldered(), views=12, size_px=64, look_at_y=0.05)
+    views, points, faces = hull(scene, share=0.6)
+    taken = ~views.valid
+    assert 0.02 < float(taken[::2].float().mean()) < 0.5
+    assert float(scene.masks[taken].min()) > 0.5
+    for view in range(12):
+        covered = rasterise(views.to_camera(points, view)[None], faces, views.camera(view)).mask[0, 0]
+        near = torch.nn.functional.max_pool2d(covered[None], 7, 1, 3)[0]
+        unexplained = (scene.masks[view] > 0.5) & views.valid[view] & (near == 0)
+        assert not bool(unexplained.any())
+        assert not bool((taken[view] & (covered > 0)).any())
+
+
+def test_what_another_mask_contradicts_may_still_pull():
+    """One mask has lost a bite out of the ball's side; the other masks, which show it, stay believed."""
+    scene = ringed(*bumpy(), views=12, size_px=64)
+    masks = scene.masks.clone()
+    masks[0, 24:40, :27] = 0
+    views, _, _ = hull(scene.__class__(**{**vars(scene), "masks": masks}))
+    assert bool(views.valid.all())
 
 
 def test_what_belongs_to_a_part_elsewhere_is_left_out():

@@ -26,7 +26,7 @@ class MeshConfig:
 
     hull_cells: int = 32
     """Cells along each side of the visual hull's grid; paper 32."""
-    hull_views: float = 0.25
+    hull_views: float = 0.5
     """Least share of the views that must show a point for it to belong to the hull; not in the paper."""
     iterations: int = 2000
     """Steps, one view each; paper 2000."""
@@ -39,8 +39,8 @@ class MeshConfig:
     vertex_rate: float = 1e-3
     """Learning rate of the vertices (Adam), in units of half the subject's box; paper 1e-3."""
     settle_steps: int = 0
-    """Last steps, over which the vertices' rate falls to zero: the draws of views and pixels shake the surface, and this
-    lays it to rest; paper 0."""
+    """Last steps, over which the vertices' rate falls to zero: the draws of views and pixels shake the surface, and
+    this lays it to rest; paper 0."""
     shader_rate: float = 1e-3
     """Learning rate of the shader (Adam); paper 1e-3."""
     shading_share: float = 0.75
@@ -56,7 +56,14 @@ class MeshConfig:
 
 
 MESH_PRESETS: Mapping[str, MeshConfig] = {
-    "draft": MeshConfig(iterations=600, remesh_at=(200, 400), vertex_rate=2e-3, shading_pixels=2048),
-    "standard": MeshConfig(iterations=1200, remesh_at=(300, 600, 900), shading_pixels=16384),
+    "draft": MeshConfig(
+        iterations=600,
+        remesh_at=(200, 400),
+        vertex_rate=2e-3,
+        settle_steps=200,
+        shading_pixels=2048,
+        weights=MeshWeights(laplacian=120.0, normal_consistency=0.4),
+    ),
+    "standard": MeshConfig(iterations=1200, remesh_at=(300, 600, 900), settle_steps=200, shading_pixels=16384),
     "paper": MeshConfig(),
 }
