@@ -66,7 +66,12 @@ export class Viewer {
   run() {
     let before = performance.now();
     const next = async (now) => {
-      await this._draw((now - before) / 1000);
+      try {
+        await this._draw((now - before) / 1000);
+      } catch (error) {
+        this.document.getElementById("message").textContent = `The page stopped: ${error.message}`;
+        throw error;
+      }
       before = now;
       this._count(now);
       requestAnimationFrame(next);
@@ -115,7 +120,7 @@ export class Viewer {
   }
 
   _resize() {
-    const { innerWidth: width, innerHeight: height } = window;
+    const { clientWidth: width, clientHeight: height } = this.renderer.domElement;
     this.renderer.setSize(width, height, false);
     this.camera.aspect = width / height;
     this.camera.updateProjectionMatrix();
@@ -164,6 +169,7 @@ export class Viewer {
 
   _byHand(change) {
     this.source = "sliders";
+    if (this.motion) this.motion.playing = false;
     change();
   }
 
@@ -216,7 +222,7 @@ export class Viewer {
       this.motion.advance(seconds);
       const { weights, skull, shoulders } = this.motion.state();
       this._take(weights, skull, shoulders);
-      this.panel.show({ time: this.motion.time, ...weights });
+      this.panel.show({ time: this.motion.time, ...weights }, this.motion.playing);
       return;
     }
     const seen = this.source === "webcam" ? this.webcam.state() : null;
@@ -225,6 +231,7 @@ export class Viewer {
       this.panel.show(seen.weights);
     } else {
       this._take({}, turnedAbout(this.pivot, this.turn), new Matrix4());
+      this.panel?.show({});
     }
   }
 

@@ -23,7 +23,8 @@ export class Webcam {
         outputFacialTransformationMatrixes: true,
       });
     } catch (error) {
-      throw new Error(`The face detector in ${this.files.folder} does not start: ${error.message ?? error}`);
+      const [reason] = String(error.message ?? error).split("\n"); // traces of its sources follow
+      throw new Error(`The face detector in ${this.files.folder} does not start: ${reason}`);
     }
     await this._open();
   }

@@ -19,9 +19,8 @@ class Options(Common):
     """The avatar folder, or the capture folder."""
     to: str = "glb"
     """The form: for an avatar, glb is a textured, rigged mesh with 52 ARKit blendshapes, and web a folder with a page
-    that any static web server shows, in which the avatar's network runs; for a capture,
-    gaussian-avatars is a dataset folder with cameras, pictures, masks and, if HEADSTUDIO_FLAME names your FLAME file,
-    FLAME parameters."""
+    that any static web server shows, in which the avatar's network runs; for a capture, gaussian-avatars is a dataset
+    folder with cameras, pictures, masks and, if HEADSTUDIO_FLAME names your FLAME file, FLAME parameters."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")]
     """The file or folder to write."""
     performance: Annotated[Path | None, arg(name="with", metavar="PERFORMANCE")] = None
