@@ -229,7 +229,8 @@ def test_the_recorded_motion_plays_and_loops(shown, page):
 def test_frames_a_second(browser, shown, record_property, capsys):
     """Measured where this runs, without a GPU; no bound, because it says more of the machine than of the page."""
     page = Page(browser, shown.address)
-    page.run("() => { headstudio.source = 'motion'; headstudio.motion.playing = true; }")
+    page.tab.get_by_role("button", name="Play").click()
+    page.tab.get_by_role("button", name="Pause").wait_for()
     before = page.run("() => headstudio.network.runs")
     page.tab.wait_for_timeout(4000)
     rate, milliseconds, runs = page.run(
@@ -243,8 +244,28 @@ def test_frames_a_second(browser, shown, record_property, capsys):
         print(f"\n{told}")  # noqa: T201
 
 
+def test_dragging_orbits_and_paints_anew(browser, shown):
+    page = Page(browser, shown.address)
+    paints = "() => [headstudio.network.runs, Array.from(headstudio.network.pose)]"
+    runs, pose = page.run(paints)
+    page.tab.wait_for_timeout(500)
+    assert page.run(paints) == [runs, pose]  # nothing moves, nothing is painted
+    mouse = page.tab.mouse
+    mouse.move(200, 200)
+    mouse.down()
+    for x in (180, 160, 140, 120):
+        mouse.move(x, 200)
+    mouse.up()
+    page.tab.wait_for_timeout(1500)
+    after, turned_pose = page.run(paints)
+    assert after > runs
+    # The hand moves to the left, the camera to the right around the head.
+    assert turned_pose[2] < pose[2] - 0.1
+    page.close()
+
+
 def press_webcam(page):
-    page.run("() => [...document.querySelectorAll('button')].find(b => b.textContent.includes('webcam')).click()")
+    page.tab.get_by_role("button", name="webcam").click()
 
 
 def test_without_the_detectors_files_the_webcam_says_what_to_do(page):
