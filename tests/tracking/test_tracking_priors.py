@@ -60,3 +60,30 @@ def test_lids_are_where_arkit_puts_them_for_a_glance(head: HeadModel) -> None:
     assert {name for name, is_tied in zip(head.data.expression_names, tied, strict=True) if is_tied} == {
         f"eyeLook{way}{side}" for way in ("Up", "Down", "In", "Out") for side in ("Left", "Right")
     }
+
+
+def test_units_are_dear_by_how_seldom_people_show_them(head: HeadModel) -> None:
+    config = SolveConfig(rare=7.0, helping=4.0, seldom=3.0, expression_prior=0.0, symmetry=0.0)
+    prior, model = prior_term(head, config), landmark_model(head)
+    names = head.data.expression_names
+
+    def cost(name: str) -> float:
+        state = model.rest(1)
+        state.expression[0, names.index(name)] = 0.4
+        return float(prior(state, torch.arange(1), False).cost) / (0.4 * config.sparsity)
+
+    for name in ("jawOpen", "mouthSmileLeft", "mouthPucker", "eyeBlinkRight"):
+        assert cost(name) == pytest.approx(1.0, rel=1e-4)
+    assert cost("cheekPuff") == pytest.approx(7.0, rel=1e-4)
+    assert cost("mouthPressLeft") == cost("mouthPressRight") == pytest.approx(4.0, rel=1e-4)
+    assert cost("mouthLeft") == pytest.approx(3.0, rel=1e-4)
+
+
+def test_a_glance_with_its_lids_costs_only_the_gaze(head: HeadModel) -> None:
+    """L1 on the lids that go along would be a toll on every glance."""
+    config = SolveConfig(gaze_prior_rad=1e3)
+    state = landmark_model(head).rest(1)._replace(gaze_rad=torch.full((1, 2, 2), 0.15))
+    lids = head.from_arkit(head.to_arkit(articulation(state))).expression
+    assert float(lids.amax()) > 0.1
+    cost = float(prior_term(head, config)(state._replace(expression=lids), torch.arange(1), False).cost)
+    assert cost < 0.5 * config.expression_prior * float(lids.square().sum()) + 1e-3

@@ -34,6 +34,12 @@ class SolveConfig:
     in every key frame."""
     sparsity: float = 2.5
     """L1 weight of one fully activated expression unit; keeps what identity can explain out of the expression."""
+    rare: float = 6.0
+    """How many times dearer a unit is that talking people hardly ever show (puffed cheeks, tongue, jaw forward)."""
+    helping: float = 3.0
+    """How many times dearer a unit is that goes with others (rolled, pressed and dimpled lips, sneers)."""
+    seldom: float = 2.0
+    """How many times dearer it is to move mouth or jaw to one side, or lips over an open jaw."""
     expression_prior: float = 0.1
     """Weight of the squared expression coefficients."""
     symmetry: float = 5.0

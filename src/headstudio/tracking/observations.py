@@ -20,6 +20,9 @@ OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379
         150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
 IRISES = tuple(range(468, 478))
 """Right eye's iris (centre first), then the left eye's."""
+_UNDER_LIDS = (470, 472, 475, 477)
+"""Upper and lower points of the irises: the detector completes the circle behind the lids, the embedding, which was
+found by looking, does not, and between them they would make eyes large and with them heads small."""
 OUTER_EYE_CORNERS = (33, 263)
 
 
@@ -60,7 +63,7 @@ class Observations:
 
 
 def landmark_weights(head: HeadModel, config: SolveConfig) -> Float[Tensor, " landmarks"]:
-    """Trust of the embedding times the importance of the region; 0 for what is withheld."""
+    """Trust of the embedding times the importance of the region; 0 for what is withheld or lies under lids."""
     weight = head.landmark_weight.clone().float()
     for indices, factor in (
         (LIPS, config.lips),
@@ -69,7 +72,7 @@ def landmark_weights(head: HeadModel, config: SolveConfig) -> Float[Tensor, " la
         (OVAL, config.contour),
     ):
         weight[list(indices)] *= factor
-    weight[list(config.withheld)] = 0.0
+    weight[[*_UNDER_LIDS, *config.withheld]] = 0.0
     return weight
 
 

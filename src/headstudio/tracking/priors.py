@@ -1,5 +1,6 @@
 """What is believed of a frame before it is looked at."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,10 +15,23 @@ from headstudio.tracking.solver import Quadratic, Term
 _PROBE_RAD = 0.05
 """A glance small enough that no ARKit weight saturates."""
 
+# ARKit's units by how often a talking, smiling, frowning person shows them; left and right alike. Landmarks alone
+# hardly tell puffed cheeks or an upper lip pushed up from a pucker, nor rolled and pressed lips from a smile.
+_RARE = ("cheekPuff", "tongueOut", "jawForward", "mouthShrugUpper")
+_HELPING = (
+    "noseSneer", "cheekSquint", "mouthPress", "mouthDimple", "mouthRollUpper", "mouthRollLower", "mouthShrugLower",
+)  # fmt: skip
+_SIDES = ("Left", "Right", "_L", "_R")
+_SELDOM = ("mouthLeft", "mouthRight", "jawLeft", "jawRight", "mouthClose")
+
 
 def prior_term(head: HeadModel, config: SolveConfig) -> Term:
     """What is believed of a frame without looking: expression (L1 where it cannot be negative, squared, left against
-    right), gaze, vergence and jaw, and lids that follow the gaze."""
+    right), gaze, vergence and jaw, and lids that follow the gaze.
+
+    Units that the gaze moves cost nothing of their own: a toll on them would be one on every glance, and identity would
+    dodge it by eyeballs that lie too deep, which turn less as the head turns away from what it looks at.
+    """
     model, follow = landmark_model(head), lids_follow(head, config.lid_follow)
     expressions = len(model.expression_m)
     jaw = model.unknowns - 6 - expressions - 4
@@ -32,9 +46,22 @@ def prior_term(head: HeadModel, config: SolveConfig) -> Term:
     hessian[gaze, gaze] = single * torch.eye(4) + both * torch.kron(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), eye)
     hessian[10 + expressions :, 10 + expressions :] = torch.eye(jaw) * config.jaw_prior_rad**-2
     linear = torch.zeros(model.unknowns)
-    linear[6 : 6 + expressions] = config.sparsity if head.data.expression_range[0] >= 0 else 0.0
-
+    linear[6 : 6 + expressions] = _sparsity(head, config) * ~follow.tied
     return _Believed(hessian, linear, follow)
+
+
+def _sparsity(head: HeadModel, config: SolveConfig) -> Float[Tensor, " expressions"]:
+    """L1 weight of each unit; none where units have two signs."""
+    if head.data.expression_range[0] < 0:
+        return torch.zeros(head.expressions)
+    groups = ((_RARE, config.rare), (_HELPING, config.helping), (_SELDOM, config.seldom))
+    dear: dict[str, float] = {stem: times for stems, times in groups for stem in stems}
+    return torch.tensor([config.sparsity * _of_unit(name, dear) for name in head.data.expression_names])
+
+
+def _of_unit(name: str, dear: Mapping[str, float]) -> float:
+    stem = next((name.removesuffix(side) for side in _SIDES if name.endswith(side)), name)
+    return dear.get(name, dear.get(stem, 1.0))
 
 
 @dataclass(frozen=True)
@@ -43,7 +70,7 @@ class _Believed:
 
     hessian: Float[Tensor, "unknowns unknowns"]
     linear: Float[Tensor, " unknowns"]
-    follow: Term
+    follow: "_Following"
 
     def __call__(self, state: FrameState, frames: Tensor, derivatives: bool) -> Quadratic:
         x = torch.nn.functional.pad(state.flat(), (6, 0))
@@ -53,7 +80,7 @@ class _Believed:
         return own.plus(self.follow(state, frames, derivatives))
 
 
-def lids_follow(head: HeadModel, weight: float) -> Term:
+def lids_follow(head: HeadModel, weight: float) -> "_Following":
     """Lids move with the eyeball: the units that ARKit's eyeLook shapes ask for are tied to the gaze.
 
     Left free, they would share a blink with eyeBlink, and a signal that went through ARKit would lose their part.
