@@ -144,7 +144,7 @@ def test_rendered_terms_have_about_the_gradient_of_finite_differences(name):
             state.vertices.copy_(centre * (1 + amount))
         return torch.stack([state.terms(view)[name] for view in range(6)]).sum()
 
-    numeric = float(value(step) - value(-step)) / (2 * step)
+    numeric = float((value(step) - value(-step)).detach()) / (2 * step)
     slopes = []
     for amount in torch.linspace(-step, step, 9).tolist():
         state.vertices.grad = None

@@ -47,6 +47,7 @@ def dented():
     return vertices, triangles, ringed(vertices, triangles, views=14, size_px=64)
 
 
+@pytest.mark.slow
 def test_craters_that_no_silhouette_shows_are_found(dented):
     vertices, triangles, scene = dented
     found = reconstruct(*given(scene), SMALL)
@@ -84,6 +85,14 @@ def test_the_same_seed_gives_the_same_mesh_and_leaves_the_callers_random_numbers
     assert first.vertices_m.shape != other.vertices_m.shape or not torch.equal(first.vertices_m, other.vertices_m)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_it_runs_where_the_pictures_are(dented):
+    vertices, _, scene = dented
+    found = reconstruct(*(x.cuda() for x in given(scene)), BRIEF)
+    assert (found.vertices_m.device.type, found.triangles.device.type) == ("cuda", "cuda")
+    assert float((found.vertices_m.cpu().amax(0) - vertices.amax(0)).abs().max()) < 0.02
+
+
 def test_the_mesh_comes_back_in_the_worlds_unit_and_place(dented):
     vertices, _, scene = dented
     T, shift = scene.T_camera_world.clone(), torch.tensor([30.0, -20.0, 10.0])
@@ -94,6 +103,7 @@ def test_the_mesh_comes_back_in_the_worlds_unit_and_place(dented):
     assert float((back.amin(0) - vertices.amin(0)).abs().max()) < 0.02
 
 
+@pytest.mark.slow
 def test_a_neck_that_the_frame_cuts_is_no_wall():
     """The column goes on where the pictures end; above, the surface is found as if they did not."""
     vertices, triangles = bumpy(stretch=2.5)
