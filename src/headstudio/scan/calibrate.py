@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -25,6 +26,8 @@ _FIRST_MATCHES, _FIRST_ANGLE_DEG, _LEAST_POSE_MATCHES = 40, 8.0, 15
 """What the first pair and each further picture need; COLMAP's defaults (100, 16, 30) are for larger pictures."""
 _REFERENCE_PX = 512
 _MINIMUM_PICTURES = 3
+_TILES = 8
+"""Tiles along each side within which contrast is equalised."""
 _QUIET = 3
 
 
@@ -51,6 +54,7 @@ class Structure:
     """Radial distortion k1."""
     points: Float[Tensor, "points 3"]
     rgb: UInt8[Tensor, "points 3"]
+    """As in the pictures with equalised contrast."""
     reprojection_px: float
     """Mean over all observations."""
 
@@ -76,7 +80,7 @@ def calibrate(
         raise _nothing_common(len(images))
     with tempfile.TemporaryDirectory(prefix="headstudio-") as folder:
         work = Path(folder)
-        _write_pictures(work, images, masks)
+        _write_pictures(work, [_equalised(image, config.equalised) for image in images], masks)
         with progress.stage("features and matches"):
             _match(colmap, work, lens, masks is not None, config)
         with progress.stage("structure from motion"):
@@ -104,6 +108,14 @@ def _pycolmap() -> ModuleType:
     pycolmap.logging.minloglevel = pycolmap.logging.stderrthreshold = _QUIET
     pycolmap.logging.alsologtostderr = False
     return pycolmap
+
+
+def _equalised(image: np.ndarray, limit: float) -> np.ndarray:
+    """Only brightness counts for features."""
+    if limit <= 0:
+        return image
+    grey = cv2.createCLAHE(limit, (_TILES, _TILES)).apply(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _write_pictures(work: Path, images: list[np.ndarray], masks: list[np.ndarray] | None) -> None:
@@ -190,7 +202,12 @@ def _refine(colmap: Any, model: Any, lens: Lens, config: StructureConfig) -> Non
     options.ceres.loss_function_type = colmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = config.robust_px
     options.ceres.solver_options.num_threads = 1
-    colmap.bundle_adjustment(model, options)
+    everything = colmap.BundleAdjustmentConfig()
+    for image in model.reg_image_ids():
+        everything.add_image(image)
+    everything.fix_gauge(colmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    # pycolmap's own shorthand for this writes to stderr, whatever its log level is.
+    colmap.create_default_bundle_adjuster(options, everything, model).solve()
     model.update_point_3d_errors()
 
 

@@ -10,8 +10,8 @@ CaptureMode = Literal["auto", "sweep", "chair"]
 class KeyFrameConfig:
     """Which frames of clip A are calibrated (paper 1, section 3.1)."""
 
-    count: int = 16
-    """Most key frames; fewer than 20 keep everything that follows fast."""
+    count: int = 19
+    """Most key frames (paper 1: fewer than 20)."""
     least: int = 6
     """Fewer than these are no scan."""
     least_reach_deg: float = 30.0
@@ -32,6 +32,10 @@ class StructureConfig:
     """Switch it off to take the tracked head poses for cameras."""
     contrast: float = 0.001
     """Least contrast of a SIFT feature; a seventh of COLMAP's default, because skin is smooth."""
+    equalised: float = 2.0
+    """Limit to which local contrast is equalised before features are sought (CLAHE; Zuiderveld 1994), because light
+    and dark skin should give as many, and so should both sides of a face that turns in the light; 0 leaves the pictures
+    as they are."""
     silhouette_px: int = 4
     """Features nearer than this to the edge of the mask are left out: what looks like a mark there is an outline."""
     neck: float = 0.12
@@ -69,8 +73,9 @@ class ScaleConfig:
     detector_deviation: float = 0.05
     """Relative standard deviation of what the detector always gets wrong on one person's irises, which more pictures do
     not mend; as measured on synthetic actors (benchmarks/scan_cameras.py)."""
-    largest_yaw_deg: float = 40.0
-    """Irises are measured in views turned less than this."""
+    largest_yaw_deg: float = 25.0
+    """Irises are measured in views turned less than this (by the detector's landmarks, which exaggerate); further to
+    the side the detector makes them too small."""
     least_opening: float = 0.2
     """Height of the lid opening over its width from which on an iris is seen."""
     least_measurements: int = 4
