@@ -1,6 +1,7 @@
 """The folder of `export --to web`, read back with the standard libraries alone."""
 
 import json
+import math
 import re
 import stat
 import sys
@@ -220,6 +221,24 @@ def test_an_empty_performance_is_refused(avatar, tmp_path):
         export_avatar(avatar, "web", tmp_path / "page", none)
     with pytest.raises(HeadstudioError, match="expression@arkit"):
         export_avatar(avatar, "web", tmp_path / "page", Motion(torch.zeros(1, dtype=torch.float64), {}))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("times", "weight", "told"),
+    [([0.0, 0.1], math.nan, "not finite"), ([0.0, 0.1], math.inf, "not finite"), ([0.1, 0.1], 0.5, "clock")],
+)
+def test_a_performance_that_nothing_can_play_is_refused(tmp_path, times, weight, told):
+    broken = Motion(torch.tensor(times, dtype=torch.float64), {ARKIT: torch.full((2, 52), weight)})
+    with pytest.raises(HeadstudioError, match=told):
+        export_avatar(StillAvatar(), "web", tmp_path / "page", broken)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_whose_light_is_broken_leaves_nothing(avatar, tmp_path, monkeypatch):
+    monkeypatch.setattr(avatar, "light_sh", torch.full((9, 3), math.nan))
+    with untyped(), pytest.raises(HeadstudioError, match="not finite"):
+        export_avatar(avatar, "web", tmp_path / "page")
     assert not list(tmp_path.iterdir())
 
 

@@ -50,7 +50,7 @@ def glb_bytes(asset: MeshAsset, options: GltfOptions) -> bytes:
     Morph targets carry no normals: they would double the file, and with the light baked into the texture nothing
     would show it.
     """
-    _check(asset)
+    check_asset(asset)
     document = gl.GLTF2(
         asset=gl.Asset(
             version="2.0",
@@ -70,7 +70,8 @@ def glb_bytes(asset: MeshAsset, options: GltfOptions) -> bytes:
     return b"".join(document.save_to_bytes())
 
 
-def _check(asset: MeshAsset) -> None:
+def check_asset(asset: MeshAsset) -> None:
+    """Refuse what no program could show: values that are not finite, no triangle, a clip whose clock stands still."""
     tables = [asset.vertices_m, asset.uv, asset.target_displacements_m, asset.joint_positions_m, asset.skin_weights]
     if asset.clip is not None:
         tables += [asset.clip.times_s, asset.clip.target_weights, asset.clip.T_parent_joint]

@@ -14,7 +14,8 @@ from torch import Tensor
 import headstudio
 from headstudio import storage
 from headstudio.errors import HeadstudioError
-from headstudio.export.clip import mesh_clip
+from headstudio.export.clip import with_clip
+from headstudio.export.gltf import check_asset
 from headstudio.export.network import ARKIT_INPUT, POSE_INPUT, write_network
 from headstudio.export.web_data import head_arrays, performance
 from headstudio.motion.arkit import NAMES
@@ -48,15 +49,17 @@ def write_web(avatar: AvatarModel, path: Path, motion: Motion | None) -> None:
             where=PAGE,
             next_step="install a wheel of headstudio, or run `make web` in its sources, which needs npm once",
         )
-    asset = avatar.surface()
-    clip = None if motion is None else performance(asset, mesh_clip(asset, motion))
+    asset = avatar.surface() if motion is None else with_clip(avatar.surface(), motion)
+    check_asset(asset)
     runtime, repainting = _repainting(avatar)
+    if repainting is not None and repainting.light_sh is not None and not repainting.light_sh.isfinite().all():
+        raise HeadstudioError("the avatar's light is not finite", where=asset.name, next_step="train it again")
     with storage.replacing_folder(path) as folder:
         _copy_page(folder, engine=repainting is not None)
         _write_head(folder, asset, runtime, repainting)
-        if clip is not None:
-            _write_compact(folder / "motion.json", MOTION_SCHEMA, MOTION_VERSION, clip)
-        storage.write_json(folder / "avatar.json", SCHEMA, VERSION, _description(asset, repainting, clip is not None))
+        if asset.clip is not None:
+            _write_compact(folder / "motion.json", MOTION_SCHEMA, MOTION_VERSION, performance(asset, asset.clip))
+        storage.write_json(folder / "avatar.json", SCHEMA, VERSION, _description(asset, repainting))
         if (path / WEBCAM["folder"]).is_dir():
             shutil.copytree(path / WEBCAM["folder"], folder / WEBCAM["folder"], dirs_exist_ok=True)
 
@@ -111,7 +114,7 @@ def _write_compact(path: Path, schema: str, version: int, content: Mapping[str, 
     path.write_text(text, encoding="utf-8")
 
 
-def _description(asset: MeshAsset, repainting: Repainting | None, moving: bool) -> dict[str, Any]:
+def _description(asset: MeshAsset, repainting: Repainting | None) -> dict[str, Any]:
     """avatar.json: which files there are and what they mean."""
     light_sh = None if repainting is None or repainting.light_sh is None else repainting.light_sh.double().tolist()
     network = {
@@ -133,6 +136,6 @@ def _description(asset: MeshAsset, repainting: Repainting | None, moving: bool) 
         "repainting": None
         if repainting is None
         else {"output": repainting.output, "blend": "blend.png", "residual": repainting.residual, "network": network},
-        "motion": "motion.json" if moving else None,
+        "motion": None if asset.clip is None else "motion.json",
         "webcam": dict(WEBCAM),
     }
