@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -53,9 +53,9 @@ def outside(capture: Capture, scene: Scenery, frames: Int[Tensor, " frames"]) ->
     config, observed = scene.config.photometric, scene.observed
     if Annotation.MATTE not in capture.annotations or config.silhouette == 0:
         return None
-    distance_px = torch.stack([_distance_px(capture, int(frame)) for frame in frames])[:, None]
+    away_px = torch.stack([distance_px(capture.matte(int(frame)), capture.size_px) for frame in frames])[:, None]
     return Outside(
-        layers=torch.cat([distance_px, slopes(distance_px)], dim=1),
+        layers=torch.cat([away_px, slopes(away_px)], dim=1),
         seen=observed.seen[frames],
         scale=_SIZE_PX / capture.size_px,
         noise_px=observed.noise_px[frames] * (config.silhouette_noise_m / scene.config.solve.noise_m),
@@ -64,12 +64,17 @@ def outside(capture: Capture, scene: Scenery, frames: Int[Tensor, " frames"]) ->
     )
 
 
-def _distance_px(capture: Capture, frame: int) -> Float[Tensor, "size size"]:
-    small = interpolate(capture.matte(frame)[None].float(), (_SIZE_PX, _SIZE_PX), mode="area")[0, 0]
+def distance_px(matte: UInt8[Tensor, "1 height width"], size_px: int) -> Float[Tensor, "size size"]:
+    """How far every pixel is from the person, in pixels of a stored frame with sides of `size_px`; 0 without a person.
+
+    Args:
+        matte: 255 where the person is.
+    """
+    small = interpolate(matte[None].float(), (_SIZE_PX, _SIZE_PX), mode="area")[0, 0]
     empty = (small < 127.5).numpy()
     if empty.all():
         return torch.zeros(_SIZE_PX, _SIZE_PX)
     # A person who is cut by the frame's border goes on behind it, and so does the head.
     found = np.asarray(distance_transform_edt(np.pad(empty, _SIZE_PX // 8, mode="edge")))
     inner = found[_SIZE_PX // 8 : -(_SIZE_PX // 8), _SIZE_PX // 8 : -(_SIZE_PX // 8)]
-    return torch.from_numpy(inner).float() * (capture.size_px / _SIZE_PX)
+    return torch.from_numpy(inner).float() * (size_px / _SIZE_PX)
