@@ -54,7 +54,6 @@ class Structure:
     """Radial distortion k1."""
     points: Float[Tensor, "points 3"]
     rgb: UInt8[Tensor, "points 3"]
-    """As in the pictures with equalised contrast."""
     reprojection_px: float
     """Mean over all observations."""
 
@@ -86,7 +85,7 @@ def calibrate(
         with progress.stage("structure from motion"):
             model = _largest(_mapped(colmap, work, lens, config), len(images))
             _refine(colmap, model, lens, config)
-    return _told(model)
+    return _told(model, images)
 
 
 def accepted(found: Structure, offered: int, size_px: int, config: StructureConfig) -> str | None:
@@ -211,7 +210,7 @@ def _refine(colmap: Any, model: Any, lens: Lens, config: StructureConfig) -> Non
     model.update_point_3d_errors()
 
 
-def _told(model: Any) -> Structure:
+def _told(model: Any, images: list[np.ndarray]) -> Structure:
     placed = sorted((image for image in model.images.values() if image.has_pose), key=lambda image: image.name)
     poses = np.tile(np.eye(4), (len(placed), 1, 1))
     poses[:, :3] = [image.cam_from_world().matrix() for image in placed]
@@ -223,6 +222,15 @@ def _told(model: Any) -> Structure:
         focal_px=float(camera.params[0]),
         distortion=float(camera.params[3]) if len(camera.params) > 3 else 0.0,
         points=torch.from_numpy(np.array([point.xyz for point in points]).reshape(-1, 3)),
-        rgb=torch.from_numpy(np.array([point.color for point in points], np.uint8).reshape(-1, 3)),
+        rgb=torch.from_numpy(np.array([_colour(model, point, images) for point in points], np.uint8).reshape(-1, 3)),
         reprojection_px=float(model.compute_mean_reprojection_error()),
     )
+
+
+def _colour(model: Any, point: Any, images: list[np.ndarray]) -> np.ndarray:
+    """Of the pixel in which a point was seen first: COLMAP itself knows only pictures with equalised contrast."""
+    sighting = point.track.elements[0]
+    image = model.images[sighting.image_id]
+    column, row = image.points2D[sighting.point2D_idx].xy
+    picture = images[int(Path(image.name).stem)]
+    return picture[min(max(int(row), 0), len(picture) - 1), min(max(int(column), 0), picture.shape[1] - 1)]
