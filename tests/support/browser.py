@@ -82,7 +82,9 @@ class Page:
         size, values = self.run(
             """async ([weights, turn]) => {
                 await headstudio.show(weights, turn);
-                const gl = headstudio.renderer.getContext();
+                const { renderer, scene, camera } = headstudio;
+                renderer.render(scene, camera); // again, because the browser takes the first for itself
+                const gl = renderer.getContext();
                 const size = [gl.drawingBufferHeight, gl.drawingBufferWidth];
                 const pixels = new Uint8Array(4 * size[0] * size[1]);
                 gl.readPixels(0, 0, size[1], size[0], gl.RGBA, gl.UNSIGNED_BYTE, pixels);

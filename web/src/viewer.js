@@ -87,7 +87,7 @@ export class Viewer {
 
   _stage() {
     const canvas = this.document.getElementById("view");
-    this.renderer = new WebGLRenderer({ canvas, antialias: true, preserveDrawingBuffer: true });
+    this.renderer = new WebGLRenderer({ canvas, antialias: true });
     this.renderer.setPixelRatio(Math.min(window.devicePixelRatio, 2));
     this.renderer.outputColorSpace = LinearSRGBColorSpace; // the shaders write sRGB themselves
     this.renderer.setClearColor(new Color().setRGB(...BACKGROUND, LinearSRGBColorSpace));
