@@ -70,12 +70,11 @@ class ScaleConfig:
     """Visible horizontal diameter of the iris, mean over adults (Rüfer et al. 2005: 11.71 mm)."""
     iris_deviation_m: float = 0.0005
     """Its standard deviation from person to person (0.42 mm there)."""
-    detector_deviation: float = 0.05
+    detector_deviation: float = 0.04
     """Relative standard deviation of what the detector always gets wrong on one person's irises, which more pictures do
     not mend; as measured on synthetic actors (benchmarks/scan_cameras.py)."""
-    largest_yaw_deg: float = 25.0
-    """Irises are measured in views turned less than this (by the detector's landmarks, which exaggerate); further to
-    the side the detector makes them too small."""
+    largest_yaw_deg: float = 30.0
+    """Irises are measured in views turned less than this, by the detector's landmarks."""
     least_opening: float = 0.2
     """Height of the lid opening over its width from which on an iris is seen."""
     least_measurements: int = 4

@@ -208,9 +208,9 @@ def _assembled(
 ) -> Scan:
     head, keys = load_head(config.head), found.keys
     whole = align(found.cloud, head)
-    measured = measure_irises(
-        keys.landmarks_px, found.K_px, found.T_camera_world, _open(capture, keys, config), config.scale
-    )
+    eyes = _open(capture, keys, config)
+    seen = keys.landmarks_px, found.K_px, found.T_camera_world
+    measured = measure_irises(*seen, keys.yaw_deg, eyes, config.scale)
     metres, scale = metric_scale(measured, whole.metres, config.scale)
     if measured is None:
         told = [*told, "no open eyes are seen well enough, so the metres are those of the mean head"]
