@@ -70,9 +70,9 @@ class ScaleConfig:
     """Visible horizontal diameter of the iris, mean over adults (Rüfer et al. 2005: 11.71 mm)."""
     iris_deviation_m: float = 0.0005
     """Its standard deviation from person to person (0.42 mm there)."""
-    detector_deviation: float = 0.04
+    detector_deviation: float = 0.05
     """Relative standard deviation of what the detector always gets wrong on one person's irises, which more pictures do
-    not mend; as measured on synthetic actors (benchmarks/scan_cameras.py)."""
+    not mend: root mean square over four synthetic actors (docs/capture-guide.md)."""
     largest_yaw_deg: float = 30.0
     """Irises are measured in views turned less than this, by the detector's landmarks."""
     least_opening: float = 0.2
