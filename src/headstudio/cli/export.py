@@ -19,7 +19,8 @@ class Options(Common):
     """The avatar folder, or the capture folder."""
     to: str = "glb"
     """The form: for an avatar, glb is a textured, rigged mesh with 52 ARKit blendshapes, and web a folder with a page
-    that any static web server shows, in which the avatar's network runs; for a capture, gaussian-avatars is a dataset
+    that any static web server shows, in which the avatar's network runs, obj a folder with a head that stands still;
+    for a capture, gaussian-avatars is a dataset
     folder with cameras, pictures, masks and, if HEADSTUDIO_FLAME names your FLAME file, FLAME parameters."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")]
     """The file or folder to write."""
@@ -27,6 +28,8 @@ class Options(Common):
     """A video, capture, motion or ARKit CSV to put in as an animation."""
     own: bool = False
     """The performance is of the avatar's own person in front of the same camera."""
+    pose: tuple[str, ...] = ()
+    """How the head of an OBJ stands: ARKit weights such as jawOpen=0.5 mouthSmileLeft=1."""
     background: str = "white"
     """What lies behind the person in a dataset: white, black, or keep for the picture as filmed with the mask as
     alpha."""
@@ -42,22 +45,35 @@ def run(options: Options, display: Display) -> Result:
 def _export_avatar(options: Options, display: Display) -> Result:
     from headstudio.cli.sources import load_performance, load_subject
     from headstudio.drivers.drive import DriveConfig, transferred
-    from headstudio.export.targets import export_avatar
+    from headstudio.export.targets import ExportOptions, export_avatar
 
+    extras = ExportOptions(_weights(options.pose))
     avatar, _, at_rest = load_subject(options.avatar)
     motion, warnings = None, []
     if options.performance is not None:
         work = options.output.with_name(options.output.name + ".driving")
         performance, _ = load_performance(options.performance, work, display)
         motion, warnings = transferred(performance, avatar, at_rest, DriveConfig(own=options.own))
-    written = export_avatar(avatar, options.to, options.output, motion)
+    written = export_avatar(avatar, options.to, options.output, motion, extras)
     files = [written] if written.is_file() else [path for path in written.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     content = {"file": written, "bytes": size, "target": options.to, "warnings": warnings}
     told = f"{written} is written ({size / 1e6:.1f} MB)."
-    if written.is_dir():
+    if (written / "index.html").is_file():
         told += f" Look at it with `python -m http.server -d {written}`."
     return Result("\n".join([*warnings, told]), content)
+
+
+def _weights(assignments: tuple[str, ...]) -> dict[str, float]:
+    """`name=weight` as typed."""
+    weights = {}
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            raise HeadstudioError(f"{assignment!r} is no weight", next_step="write it like jawOpen=0.5") from None
+    return weights
 
 
 def _export_capture(options: Options, display: Display) -> Result:

@@ -1,16 +1,27 @@
 """What an avatar can be exported to: one registry, and a door that asks what the avatar declares."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from headstudio.errors import HeadstudioError
 from headstudio.export.clip import with_clip
 from headstudio.export.gltf import write_glb
+from headstudio.export.obj import write_obj
 from headstudio.export.web import write_web
 from headstudio.records.motion import Motion
 from headstudio.training.contract import AvatarModel, Capability
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What only some targets ask for."""
+
+    pose: Mapping[str, float] = field(default_factory=dict)
+    """Weights of morph targets by name, for forms that stand still."""
+    blender: str | None = None
+    """A Blender executable, or a Python that has bpy."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +34,23 @@ class ExportTarget:
     """Of the file's name; empty for a folder."""
     needs: frozenset[Capability]
     """What the avatar must declare."""
-    write: Callable[[AvatarModel, Path, Motion | None], None]
+    write: Callable[[AvatarModel, Path, Motion | None, ExportOptions], None]
     """Writes an avatar, with a performance if there is one."""
+    stands_still: bool = False
+    """It takes a pose and no performance; the others the other way round."""
 
 
-def _write_glb(avatar: AvatarModel, path: Path, motion: Motion | None) -> None:
+def _write_glb(avatar: AvatarModel, path: Path, motion: Motion | None, options: ExportOptions) -> None:
     asset = avatar.surface()
     write_glb(path, asset if motion is None else with_clip(asset, motion))
+
+
+def _write_web(avatar: AvatarModel, path: Path, motion: Motion | None, options: ExportOptions) -> None:
+    write_web(avatar, path, motion)
+
+
+def _write_obj(avatar: AvatarModel, path: Path, motion: Motion | None, options: ExportOptions) -> None:
+    write_obj(path, avatar.surface(), options.pose)
 
 
 TARGETS: Mapping[str, ExportTarget] = MappingProxyType(
@@ -44,14 +65,27 @@ TARGETS: Mapping[str, ExportTarget] = MappingProxyType(
             "a folder with a page that any static web server shows; the avatar's network runs in the browser",
             "",
             frozenset({Capability.SURFACE}),
-            write_web,
+            _write_web,
+        ),
+        "obj": ExportTarget(
+            "a folder with OBJ, MTL and PNG, for programs that know no glTF; the head stands still",
+            "",
+            frozenset({Capability.SURFACE}),
+            _write_obj,
+            stands_still=True,
         ),
     }
 )
 """Export targets by name."""
 
 
-def export_avatar(avatar: AvatarModel, target: str, path: Path | str, motion: Motion | None = None) -> Path:
+def export_avatar(
+    avatar: AvatarModel,
+    target: str,
+    path: Path | str,
+    motion: Motion | None = None,
+    options: ExportOptions | None = None,
+) -> Path:
     """Write an avatar for another program and return where; the suffix is added when it is missing."""
     if target not in TARGETS:
         known = ", ".join(sorted(TARGETS))
@@ -63,7 +97,12 @@ def export_avatar(avatar: AvatarModel, target: str, path: Path | str, motion: Mo
             f"this avatar cannot become {target}: it does not declare {', '.join(lacking)}",
             next_step="train a method that does, or choose another target",
         )
+    options = options or ExportOptions()
+    if chosen.stands_still and motion is not None:
+        raise HeadstudioError(f"{target} stands still", next_step="leave the performance out, or give a pose")
+    if options.pose and not chosen.stands_still:
+        raise HeadstudioError(f"{target} takes no pose", next_step="give a performance instead")
     path = Path(path)
     path = path if path.suffix == chosen.suffix else path.with_name(path.name + chosen.suffix)
-    chosen.write(avatar, path, motion)
+    chosen.write(avatar, path, motion, options)
     return path
