@@ -9,7 +9,6 @@ import torch
 from headstudio.drivers.drive import DriveConfig, Performance, carried_over, orbit_view, predicted, render_frames
 from headstudio.errors import HeadstudioError
 from headstudio.evaluation.evaluate import EvaluationConfig, evaluate
-from headstudio.export import web
 from headstudio.export.targets import export_avatar
 from headstudio.heads import load_head
 from headstudio.motion.retarget import adapt
@@ -23,7 +22,6 @@ from headstudio.training.stages import at
 from headstudio.training.train import Recipe, create, train
 from headstudio.training.trainer import TrainerConfig
 from support.stopping import StopAfter
-from support.web_avatar import untyped
 
 STEPS = 200
 """Most steps of a stage here; its events keep their place in the schedule."""
@@ -123,7 +121,7 @@ def check_runtime(avatar, channels, view, folder):
 
 @pytest.mark.parametrize("name", registry.registered("methods"))
 @torch.no_grad()
-def test_a_method_goes_the_whole_way(name, short, actor_source, other_source, tmp_path, monkeypatch):
+def test_a_method_goes_the_whole_way(name, short, actor_source, other_source, tmp_path):
     short(registry.find("methods", name))
     sources = {"target": (actor_source,)}
     before = untrained_loss("methods", name, sources)
@@ -154,11 +152,6 @@ def test_a_method_goes_the_whole_way(name, short, actor_source, other_source, tm
     if Capability.SURFACE in avatar.capabilities:
         written = export_avatar(avatar, "glb", tmp_path / "head", actor_source.motion)
         assert written.read_bytes()[:4] == b"glTF"
-        (tmp_path / "web_page").mkdir()
-        (tmp_path / "web_page" / "index.html").write_text("a page")
-        monkeypatch.setattr(web, "PAGE", tmp_path / "web_page")
-        with untyped():
-            assert (export_avatar(avatar, "web", tmp_path / "page") / "avatar.json").is_file()
     else:
         with pytest.raises(HeadstudioError, match="surface"):
             export_avatar(avatar, "glb", tmp_path / "head")
