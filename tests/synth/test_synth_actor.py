@@ -10,13 +10,13 @@ from PIL import Image
 
 from headstudio.geometry.rigid import transform
 from headstudio.heads.arkit import ARKIT_INDEX
+from headstudio.render.occlusion import visibility
 from headstudio.render.rasterise import rasterise
 from headstudio.synth.actor import make_actor
 from headstudio.synth.config import SynthConfig
 from headstudio.synth.frames import FrameRenderer
 from headstudio.synth.lens import Lens
 from headstudio.synth.light import Light
-from headstudio.synth.occlusion import visibility
 from headstudio.synth.stage import Stage
 
 

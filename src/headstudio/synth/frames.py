@@ -11,10 +11,10 @@ from headstudio.geometry.rigid import transform
 from headstudio.render.colour import linear_to_srgb, srgb_to_linear
 from headstudio.render.composite import over
 from headstudio.render.light import shade
+from headstudio.render.occlusion import visibility
 from headstudio.render.rasterise import Fragments, interpolate, rasterise
 from headstudio.render.texture import MipPyramid, build_pyramid, sample_texture
 from headstudio.synth.appearance import Appearance, paint
-from headstudio.synth.occlusion import visibility
 from headstudio.synth.puppet import SWATCH_ROWS, Puppet
 from headstudio.synth.room import paint_room
 from headstudio.synth.stage import Stage

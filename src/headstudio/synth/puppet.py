@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from headstudio.heads.arkit import ARKIT_INDEX, ARKIT_NAMES
 from headstudio.render.colour import srgb_to_linear
 from headstudio.render.normals import vertex_normals
-from headstudio.synth.occlusion import ambient
+from headstudio.render.occlusion import ambient
 from headstudio.synth.stage import Stage
 from headstudio.synth.torso import AROUND
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from headstudio.errors import HeadstudioError
 from headstudio.geometry.camera import Camera
 from headstudio.render.colour import linear_to_srgb, srgb_to_linear
 from headstudio.render.light import spherical_harmonics
@@ -51,7 +52,20 @@ class Observation:
     weight: float = 1.0
     """Sharpness and confidence of the frame."""
     light_sh: Float[Tensor, "9 3"] | None = None
-    """Light to take off the colours, in camera axes; None leaves it in the texture."""
+    """Light to take off the colours, in camera axes (in those of `harmonics` where they are given); None leaves it in
+    the texture."""
+    harmonics: Float[Tensor, "vertices 9"] | None = None
+    """What of the light reaches each vertex (`render.transfer.shadowed_harmonics`); None: all that its normal faces."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What each frame says of each texel."""
+
+    colours: UInt8[Tensor, "frames 3 size size"]
+    """sRGB; bytes, to hold hundreds of frames."""
+    weights: Float[Tensor, "frames 1 size size"]
+    """0 where the frame does not see the texel."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +85,25 @@ def unproject(
     observations: Iterable[Observation], mesh: MeshTopology, texels: TexelMap, config: UnprojectionConfig
 ) -> Unprojected:
     """The texture that the observations agree on."""
-    samples = [_sample(observation, mesh, texels, config) for observation in observations]
-    colours = torch.stack([colour for colour, _ in samples])
-    weights = torch.stack([weight for _, weight in samples])
+    return average(sample(observations, mesh, texels, config), config)
+
+
+def sample(
+    observations: Iterable[Observation], mesh: MeshTopology, texels: TexelMap, config: UnprojectionConfig
+) -> Samples:
+    """Colours and weights of all texels in all observations, of which at least one must be there."""
+    found = [_sample(observation, mesh, texels, config) for observation in observations]
+    if not found:
+        raise HeadstudioError("there is no picture to take a texture from", next_step="pass at least one observation")
+    return Samples(torch.stack([colour for colour, _ in found]), torch.stack([weight for _, weight in found]))
+
+
+def average(samples: Samples, config: UnprojectionConfig) -> Unprojected:
+    """The mean of the samples, from which what disagrees is weighted down."""
+    colours, weights = samples.colours, samples.weights
     texture = _mean(colours, weights)
     for _ in range(config.robust_passes):
-        distance = (colours.float() / 255 - texture).abs().mean(1, keepdim=True)
+        distance = torch.stack([(colour.float() / 255 - texture).abs().mean(0, keepdim=True) for colour in colours])
         texture = _mean(colours, weights * torch.exp(-distance / config.robust_scale))
     return Unprojected(texture, weights.sum(0))
 
@@ -94,9 +121,11 @@ def _sample(
 ) -> tuple[Tensor, Tensor]:
     """Colours (uint8, to hold hundreds of frames) and weights of all texels in one frame."""
     vertices = observation.vertices_camera_m
-    attributes = torch.cat([vertices, vertex_normals(vertices[None], mesh.triangles)[0]], dim=1)
-    surface = texels.spread(attributes)
-    points, normals = surface[:3].flatten(1).T, F.normalize(surface[3:].flatten(1).T, dim=1)
+    attributes = [vertices, vertex_normals(vertices[None], mesh.triangles)[0]]
+    if observation.harmonics is not None:
+        attributes.append(observation.harmonics)
+    surface = texels.spread(torch.cat(attributes, dim=1)).flatten(1).T
+    points, normals = surface[:, :3], F.normalize(surface[:, 3:6], dim=1)
     on_chart = texels.mask.flatten()
     points = torch.where(on_chart[:, None], points, points.new_tensor([0.0, 0.0, 1.0]))  # nothing lies at the camera
     cosine = -(F.normalize(points, dim=1) * normals).sum(1)
@@ -108,18 +137,19 @@ def _sample(
     size = texels.mask.shape
     colour = looked_up[:3]
     if observation.light_sh is not None:
-        colour = _without_light(colour, normals, observation.light_sh)
+        basis = spherical_harmonics(normals) if observation.harmonics is None else surface[:, 6:]
+        colour = _without_light(colour, basis, observation.light_sh)
     colour = (colour * 255).round().clamp(0, 255).to(torch.uint8)
     return colour.reshape(3, *size), (weight * on_chart).reshape(1, *size)
 
 
-def _without_light(colour: Float[Tensor, "3 texels"], normals: Tensor, light_sh: Tensor) -> Tensor:
+def _without_light(colour: Float[Tensor, "3 texels"], basis: Float[Tensor, "texels 9"], light_sh: Tensor) -> Tensor:
     """Albedo of lit colours, both sRGB: what `render_surface` under this light turns back into them."""
-    irradiance = (spherical_harmonics(normals) @ light_sh).clamp_min(_LEAST_LIGHT)
+    irradiance = (basis @ light_sh).clamp_min(LEAST_LIGHT)
     return linear_to_srgb(srgb_to_linear(colour) / irradiance.T)
 
 
-_LEAST_LIGHT = 0.05
+LEAST_LIGHT = 0.05
 """Irradiance below which a colour says nothing of the albedo."""
 
 

@@ -41,7 +41,7 @@ def ambient(
 ) -> Float[Tensor, " points"]:
     """Cosine-weighted part of the surroundings that each point sees, in [0, 1]."""
     light, most = torch.zeros(len(points_m)), torch.full((len(points_m),), 1e-6)
-    for direction in _sphere(directions):
+    for direction in sphere_directions(directions):
         cosine = (normals @ direction).clamp_min(0.0)
         light += cosine * visibility(points_m, normals, triangles, direction, 256)
         most += cosine
@@ -69,7 +69,7 @@ def _seen_from(points_m: Tensor, towards_light: Tensor) -> Tensor:
     return (points_m - centre) @ axes.T + torch.tensor([0.0, 0.0, _DISTANCE_M])
 
 
-def _sphere(count: int) -> Float[Tensor, "count 3"]:
+def sphere_directions(count: int) -> Float[Tensor, "count 3"]:
     """Evenly spread directions (a Fibonacci lattice)."""
     index = torch.arange(count) + 0.5
     height = 1.0 - 2.0 * index / count

@@ -1,0 +1,39 @@
+"""Which part of a distant light reaches each point of a still mesh that shadows itself.
+
+Precomputed radiance transfer in nine harmonics (Sloan et al. 2002) for a diffuse surface.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from headstudio.render.light import Y00, spherical_harmonics
+from headstudio.render.normals import vertex_normals
+from headstudio.render.occlusion import sphere_directions, visibility
+
+_SIZE_PX = 224
+_BOUNCED = 0.2
+"""What a surface that hides the light sends instead, as a part of the light's mean: about the albedo of skin, halved."""
+
+
+def shadowed_harmonics(
+    vertices_m: Float[Tensor, "vertices 3"], triangles: Int[Tensor, "triangles 3"], directions: int = 96
+) -> Float[Tensor, "vertices 9"]:
+    """What stands in place of `spherical_harmonics(normals)`, for the same irradiance coefficients, where the mesh keeps
+    light from itself; equal to it where nothing is hidden.
+
+    Args:
+        vertices_m: the mesh at rest; the light is in the same axes.
+        triangles: counter-clockwise seen from outside.
+        directions: from so many the mesh is looked at; 0 leaves shadows out.
+    """
+    normals = vertex_normals(vertices_m[None], triangles)[0]
+    reached = spherical_harmonics(normals)
+    # Convolution with the clamped cosine, over pi (Ramamoorthi and Hanrahan 2001), is in the coefficients already.
+    gain = torch.tensor([1.0] + [2 / 3] * 3 + [1 / 4] * 5).to(reached)
+    for direction in sphere_directions(directions).to(vertices_m):
+        hidden = 1.0 - visibility(vertices_m, normals, triangles, direction, _SIZE_PX)
+        lost = (normals @ direction).clamp_min(0.0) * hidden * (4.0 / directions) / gain[:, None]
+        reached = reached - (lost * spherical_harmonics(direction)[:, None]).T
+    reached[:, 0] += _BOUNCED * (Y00 - reached[:, 0])
+    return reached
