@@ -19,8 +19,8 @@ class Options(Common):
     """The avatar folder, or the capture folder."""
     to: str = "glb"
     """The form: for an avatar, glb is a textured, rigged mesh with 52 ARKit blendshapes, and web a folder with a page
-    that any static web server shows, in which the avatar's network runs, obj a folder with a head that stands still;
-    for a capture, gaussian-avatars is a dataset
+    that any static web server shows, in which the avatar's network runs, obj a folder with a head that stands still,
+    and blender a .blend scene; for a capture, gaussian-avatars is a dataset
     folder with cameras, pictures, masks and, if HEADSTUDIO_FLAME names your FLAME file, FLAME parameters."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")]
     """The file or folder to write."""
@@ -30,6 +30,8 @@ class Options(Common):
     """The performance is of the avatar's own person in front of the same camera."""
     pose: tuple[str, ...] = ()
     """How the head of an OBJ stands: ARKit weights such as jawOpen=0.5 mouthSmileLeft=1."""
+    blender: str | None = None
+    """For --to blender: a Blender executable, or a Python that has bpy. Otherwise HEADSTUDIO_BLENDER or `blender`."""
     background: str = "white"
     """What lies behind the person in a dataset: white, black, or keep for the picture as filmed with the mask as
     alpha."""
@@ -47,7 +49,7 @@ def _export_avatar(options: Options, display: Display) -> Result:
     from headstudio.drivers.drive import DriveConfig, transferred
     from headstudio.export.targets import ExportOptions, export_avatar
 
-    extras = ExportOptions(_weights(options.pose))
+    extras = ExportOptions(_weights(options.pose), options.blender)
     avatar, _, at_rest = load_subject(options.avatar)
     motion, warnings = None, []
     if options.performance is not None:

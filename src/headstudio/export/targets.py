@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from headstudio.errors import HeadstudioError
+from headstudio.export.blender import write_blender
 from headstudio.export.clip import with_clip
 from headstudio.export.gltf import write_glb
 from headstudio.export.obj import write_obj
@@ -53,6 +54,10 @@ def _write_obj(avatar: AvatarModel, path: Path, motion: Motion | None, options: 
     write_obj(path, avatar.surface(), options.pose)
 
 
+def _write_blender(avatar: AvatarModel, path: Path, motion: Motion | None, options: ExportOptions) -> None:
+    write_blender(avatar, path, motion, options.blender)
+
+
 TARGETS: Mapping[str, ExportTarget] = MappingProxyType(
     {
         "glb": ExportTarget(
@@ -66,6 +71,12 @@ TARGETS: Mapping[str, ExportTarget] = MappingProxyType(
             "",
             frozenset({Capability.SURFACE}),
             _write_web,
+        ),
+        "blender": ExportTarget(
+            "a Blender scene: materials, shape keys, the performance as an action, accessories, camera and lights",
+            ".blend",
+            frozenset({Capability.SURFACE}),
+            _write_blender,
         ),
         "obj": ExportTarget(
             "a folder with OBJ, MTL and PNG, for programs that know no glTF; the head stands still",

@@ -17,9 +17,9 @@ from headstudio.errors import HeadstudioError
 from headstudio.export.clip import with_clip
 from headstudio.export.gltf import check_asset
 from headstudio.export.network import ARKIT_INPUT, POSE_INPUT, write_network
+from headstudio.export.repaint import steerable_repainting
 from headstudio.export.web_data import head_arrays, performance
 from headstudio.motion.arkit import NAMES
-from headstudio.records.channels import ARKIT, HEAD_POSE
 from headstudio.records.mesh import MeshAsset
 from headstudio.records.motion import Motion
 from headstudio.training.contract import AvatarModel, Repainting, Runtime
@@ -51,7 +51,7 @@ def write_web(avatar: AvatarModel, path: Path, motion: Motion | None) -> None:
         )
     asset = avatar.surface() if motion is None else with_clip(avatar.surface(), motion)
     check_asset(asset)
-    runtime, repainting = _repainting(avatar)
+    runtime, repainting = steerable_repainting(avatar)
     if repainting is not None and repainting.light_sh is not None and not repainting.light_sh.isfinite().all():
         raise HeadstudioError("the avatar's light is not finite", where=asset.name, next_step="train it again")
     with storage.replacing_folder(path) as folder:
@@ -74,12 +74,6 @@ def _check_place(path: Path) -> None:
         raise HeadstudioError(
             "something else is here already", where=path, next_step="choose a new folder for the web page"
         ) from None
-
-
-def _repainting(avatar: AvatarModel) -> tuple[Runtime, Repainting | None]:
-    runtime = avatar.runtime()
-    steerable = any(accepted <= {ARKIT, HEAD_POSE} for accepted in avatar.driven_by)
-    return runtime, runtime.repainting() if steerable else None
 
 
 def _copy_page(folder: Path, engine: bool) -> None:
