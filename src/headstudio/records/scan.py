@@ -93,6 +93,20 @@ class SparsePoints:
 
 
 @dataclass(frozen=True)
+class FaceFit:
+    """How the registered head lies on the mesh."""
+
+    expression: Float[Tensor, " expressions"]
+    """Units of the head model that the person showed while scanned (closed lids); the identity is without them."""
+    residual_m: Float[Tensor, " vertices"]
+    """Distance of each vertex of the head's face from the mesh; NaN elsewhere."""
+    mesh_residual_m: Float[Tensor, " points"]
+    """Distance of each vertex of the mesh's face from the head; NaN elsewhere."""
+    blend_mask: UInt8[Tensor, "size size"]
+    """Eyes and mouth in the head's atlas, 255 = inside: where a dynamic texture goes over the static one."""
+
+
+@dataclass(frozen=True)
 class Scan:
     """A person's head from calibrated pictures. The scan frame is the world of its cameras: the axes of the first
     view's camera, in metres."""
@@ -129,6 +143,8 @@ class Scan:
     mesh: RawMesh | None = None
     identity: HeadIdentity | None = None
     """The head model registered to the mesh."""
+    fit: FaceFit | None = None
+    """How well, where the head is registered."""
 
     @property
     def views(self) -> int:
@@ -189,6 +205,8 @@ def _tensors(scan: Scan) -> dict[str, Tensor]:
         tensors["identity/coefficients"] = scan.identity.coefficients
         if scan.identity.offsets_m is not None:
             tensors["identity/offsets_m"] = scan.identity.offsets_m
+    if scan.fit is not None:
+        tensors |= {f"fit/{name}": tensor for name, tensor in vars(scan.fit).items()}
     return tensors
 
 
@@ -212,7 +230,7 @@ def _plain(scan: Scan) -> dict:
 def _assembled(content: dict, tensors: dict[str, Tensor], folder: Path) -> Scan:
     views, scale, residuals = int(content["views"]), dict(content["scale"]), dict(content["residuals"])
     measured = {k: float("nan") if v is None else float(v) for k, v in residuals.items() if k != "offered"}
-    points = mesh = identity = None
+    points = mesh = identity = fit = None
     if "points/points_m" in tensors:
         points = SparsePoints(tensors["points/points_m"], tensors["points/rgb"])
     if "mesh/vertices_m" in tensors:
@@ -220,6 +238,8 @@ def _assembled(content: dict, tensors: dict[str, Tensor], folder: Path) -> Scan:
     if content["identity_head"] is not None:
         coefficients = tensors["identity/coefficients"]
         identity = HeadIdentity(content["identity_head"], coefficients, tensors.get("identity/offsets_m"))
+    if "fit/blend_mask" in tensors:
+        fit = FaceFit(**{name: tensors[f"fit/{name}"] for name in FaceFit.__dataclass_fields__})
     return Scan(
         capture_identifier=str(content["capture"]),
         frontal=int(content["frontal"]),
@@ -235,6 +255,7 @@ def _assembled(content: dict, tensors: dict[str, Tensor], folder: Path) -> Scan:
         points=points,
         mesh=mesh,
         identity=identity,
+        fit=fit,
         **{name: tensors[name].bool() if name == "valid" else tensors[name] for name in _REQUIRED},
     )
 
@@ -262,6 +283,8 @@ def _contradiction(scan: Scan) -> str | None:
     mesh = scan.mesh
     if mesh is not None and mesh.triangles.numel() and int(mesh.triangles.max()) >= len(mesh.vertices_m):
         return "a triangle of the mesh names a vertex that is not there"
+    if scan.fit is not None and (mesh is None or len(scan.fit.mesh_residual_m) != len(mesh.vertices_m)):
+        return "the residuals of the registered head belong to another mesh"
     return None
 
 
