@@ -1,16 +1,23 @@
 # `make test` and `make demo` do everything in a virtual environment of their own; nothing else is touched.
 PYTHON ?= python3
 VENV ?= .venv
+BLENDER_VENV ?= .venv-blender
 OUT ?= out/demo
 BIN = $(VENV)/bin
 
-.PHONY: test lint demo web clean
+.PHONY: test test-blender lint demo web clean
 
 PAGE = src/headstudio/export/web_page/index.html
 
 # Two processes with one thread each: small tensors gain nothing from more, and the suite is made of small tensors.
 test: lint web
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The scenes of `headstudio export --to blender`, opened again in Blender, which gets an environment of its own.
+test-blender: $(VENV)/ready-to-develop
+	sh scripts/blender.sh $(BLENDER_VENV)
+	if [ -x $(BLENDER_VENV)/bin/python ]; then export HEADSTUDIO_BLENDER=$(abspath $(BLENDER_VENV))/bin/python; fi; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/export/test_export_blender_scene.py
 
 lint: $(VENV)/ready-to-develop
 	$(BIN)/ruff check .
@@ -36,7 +43,8 @@ $(VENV)/ready-to-run: pyproject.toml constraints.txt scripts/install_torch.sh sc
 	sh scripts/system_libraries.sh $(BIN)/python
 	touch $@
 
-$(VENV)/ready-to-develop: $(VENV)/ready-to-run scripts/browser.sh
+$(VENV)/ready-to-develop: $(VENV)/ready-to-run scripts/browser.sh scripts/godot.sh
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	sh scripts/browser.sh
+	sh scripts/godot.sh
 	touch $@
