@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Options(Common):
     """Calibrate clip A (see `headstudio capture-guide`): key frames, cameras in metres from the size of the iris, where
-    the head is, and a mesh."""
+    the head is, a mesh, and the head model registered to it."""
 
     clip: Annotated[Positional[Path], arg(metavar="CLIP_A")]
     """A video, or the capture of one. A video is ingested beside the scan, in SCAN-capture."""
@@ -31,6 +31,8 @@ class Options(Common):
     is needed and not given."""
     mesh: Literal["none", "draft", "standard", "paper"] = "draft"
     """Preset of the mesh reconstruction."""
+    registration: Literal["none", "draft", "standard", "paper"] = "standard"
+    """Preset of the head model's registration to the mesh."""
     config: Annotated[CalibrationConfig, arg(name="")] = field(default_factory=CalibrationConfig)
     """How."""
 
@@ -38,6 +40,7 @@ class Options(Common):
 def run(options: Options, display: Display) -> Result:
     """Scan the clip."""
     from headstudio.report.preflight import write_preflight
+    from headstudio.report.scan_report import write_scan_report
     from headstudio.scan.making import make_scan
 
     track = None if options.track is None else _track(options.track)
@@ -51,9 +54,24 @@ def run(options: Options, display: Display) -> Result:
 
         scan = with_mesh(scan, options.mesh, display)
         scan.save(options.output)
+        if options.registration != "none":
+            scan = _registered(scan, options, display)
+    write_scan_report(options.output / "report.html", scan)
     if (capture.path / "preflight.json").is_file():
         write_preflight(options.output / "preflight.html", capture, guide="a")
     return Result(_told(options, scan), _content(options, scan))
+
+
+def _registered(scan: "Scan", options: Options, display: Display) -> "Scan":
+    from headstudio.scan.registering import with_registration
+    from headstudio.scan.registration_config import REGISTRATION_PRESETS
+
+    told = scan.told
+    scan = with_registration(scan, REGISTRATION_PRESETS[options.registration], display)
+    scan.save(options.output)
+    for sentence in scan.told[len(told) :]:
+        display.say(f"Note: {sentence}.")
+    return scan
 
 
 def _track(path: Path) -> "Track":
@@ -87,7 +105,16 @@ def _told(options: Options, scan: "Scan") -> str:
         f"({scan.cameras.value}), light {scan.light.value}.\n"
         f"Metres from the {scan.scale.source.value}: lengths are true to -{1 - low:.0%} and +{high - 1:.0%} (95 %)."
         + ("" if scan.mesh is None else f"\nMesh of {len(scan.mesh.vertices_m)} vertices.")
+        + ("" if scan.fit is None else f"\nHead model {scan.head} {_fit(scan)['median_mm']:.2f} mm from it (median).")
+        + f"\nLook at {options.output / 'report.html'}"
     )
+
+
+def _fit(scan: "Scan") -> dict[str, float]:
+    if scan.fit is None:
+        return {}
+    known = scan.fit.residual_m[~scan.fit.residual_m.isnan()] * 1000
+    return {"median_mm": float(known.median()), "p95_mm": float(known.quantile(0.95))} if len(known) else {}
 
 
 def _content(options: Options, scan: "Scan") -> dict:
@@ -103,5 +130,6 @@ def _content(options: Options, scan: "Scan") -> dict:
         "focal_px": float(scan.K_px[0, 0, 0]),
         "residuals": vars(scan.residuals),
         "vertices": None if scan.mesh is None else len(scan.mesh.vertices_m),
+        "registration": _fit(scan),
         "told": scan.told,
     }

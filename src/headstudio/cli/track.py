@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from headstudio.cli.console import Display
 from headstudio.cli.options import Common, Result
+from headstudio.errors import HeadstudioError
 from headstudio.tracking.config import TrackingConfig
+
+if TYPE_CHECKING:
+    from headstudio.records.track import HeadIdentity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,8 @@ class Options(Common):
     """The track folder to write; `track` inside the capture when not given."""
     person: Annotated[Path | None, arg(metavar="TRACK")] = None
     """A track of the same person, whose identity is kept as it is."""
+    scan: Annotated[Path | None, arg(metavar="SCAN")] = None
+    """A scan of the same person (`headstudio scan`), whose registered head is kept as it is."""
     overlay: bool = True
     """Also write overlay.mp4, the head drawn over the frames, and report.html."""
     config: Annotated[TrackingConfig, arg(name="")] = field(default_factory=TrackingConfig)
@@ -31,14 +37,13 @@ def run(options: Options, display: Display) -> Result:
     """Track the capture."""
     from headstudio.cli.sources import many_hands, track_folder
     from headstudio.records.capture import Capture
-    from headstudio.records.track import Track
     from headstudio.report.track_report import write_track_report
     from headstudio.tracking.overlay import write_overlay
     from headstudio.tracking.tracker import track
 
     capture = Capture.load(options.capture)
     folder = options.output or track_folder(options.capture)
-    known = None if options.person is None else Track.load(options.person).identity
+    known = _known(options)
     tracked = track(capture, many_hands(options.config, capture.frames), display, known)
     tracked.save(folder)
     overlay = folder / "overlay.mp4" if options.overlay else None
@@ -60,3 +65,21 @@ def run(options: Options, display: Display) -> Result:
     if overlay is not None:
         lines.append(f"Look at {folder / 'report.html'} and {overlay}")
     return Result("\n".join(lines), content)
+
+
+def _known(options: Options) -> "HeadIdentity | None":
+    from headstudio.records.scan import Scan
+    from headstudio.records.track import Track
+
+    if options.person is not None and options.scan is not None:
+        raise HeadstudioError("--person and --scan both say who it is", next_step="give one of them")
+    if options.person is not None:
+        return Track.load(options.person).identity
+    if options.scan is None:
+        return None
+    scan = Scan.load(options.scan)
+    if scan.identity is None:
+        raise HeadstudioError(
+            "the scan has no registered head", where=options.scan, next_step="scan the clip with --mesh draft"
+        )
+    return scan.identity
