@@ -14,7 +14,7 @@ _RIM_SHARE = 0.82  # height of a rim against its width
 _HAIR_M = 0.016  # how far hair stands off the head
 _ROUND, _ALONG = 8, 48  # vertices around and along a wire
 _LATHE = 64
-_HAIR_ROWS, _HAIR_COLUMNS = 48, 120
+_HAIR_ROWS, _HAIR_COLUMNS = 40, 244  # four columns a wave of hair
 
 
 class Surface(NamedTuple):
@@ -102,19 +102,28 @@ def _hair(size: HeadMeasures) -> Surface:
     """A cap with waves for strands that hangs to the nape and leaves the face free."""
     crown = size.eye_y + 0.045
     radii = [size.half_width + _HAIR_M, size.top - crown + _HAIR_M, (size.front - size.back) / 2 + _HAIR_M]
-    polar = np.linspace(1e-3, np.pi - 1e-3, _HAIR_ROWS)[:, None]
     around = np.linspace(0, 2 * np.pi, _HAIR_COLUMNS, endpoint=False)[None]
-    x, z = np.sin(polar) * np.sin(around), np.sin(polar) * np.cos(around)
-    y = np.cos(polar) + 0 * around
+    polar = 1e-3 + np.linspace(0, 1, _HAIR_ROWS)[:, None] * _hair_ends(around)
+    x, y, z = _on_sphere(polar, around)
     strand = 0.5 * np.sin(61 * around) + 0.5 * np.sin(23 * around + 3 * y)
     swell = 1 + 0.012 * strand * np.sin(polar)
     fall = np.where(y < 0, 2.4, 1.0)  # below the crown the hair hangs down
     places = [size.middle + radii[0] * x * swell, crown + radii[1] * y * fall, size.centre + radii[2] * z * swell]
-    hairline = np.where(z > 0.3, 0.3 - 0.12 * np.abs(x), -np.inf)
-    kept = (y > -0.75) & (y > hairline)
     triangles = _grid(_HAIR_ROWS, _HAIR_COLUMNS, closed=True)
-    triangles = triangles[kept.reshape(-1)[triangles].all(axis=1)]
     return Surface("hair", np.stack(places, -1).reshape(-1, 3), triangles, colour=(0.26, 0.15, 0.08), roughness=0.55)
+
+
+def _hair_ends(around: np.ndarray) -> np.ndarray:
+    """The angle from the crown at which each column of hair ends: before the face, and at the nape."""
+    polar = np.linspace(0, np.pi, 600)[:, None]
+    x, y, z = _on_sphere(polar, around)
+    hairline = np.where(z > 0.3, 0.3 - 0.12 * np.abs(x), -np.inf)
+    outside = (y <= -0.75) | (y <= hairline)
+    return polar[outside.argmax(axis=0), 0][None]
+
+
+def _on_sphere(polar: np.ndarray, around: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.sin(polar) * np.sin(around), np.cos(polar) + 0 * around, np.sin(polar) * np.cos(around)
 
 
 def _squared(value: np.ndarray) -> np.ndarray:
