@@ -65,6 +65,8 @@ BAD = [
     ("scan {w}/capture -o {w}/avatar --mesh none", "shows no person"),
     ("scan {w}/capture -o {w}/avatar --head nobody", "error"),
     ("track {w}/absent", "no headstudio.capture here"),
+    ("track {w}/capture --scan {w}/absent", "no headstudio.scan here"),
+    ("track {w}/capture --scan {w}/absent --person {w}/absent", "give one of them"),
     ("track {w}/text.txt", "error"),
     ("track {w}/newer-capture", "update headstudio"),
     ("track {w}/broken-json", "cannot be read"),
