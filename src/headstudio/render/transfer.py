@@ -13,14 +13,15 @@ from headstudio.render.occlusion import sphere_directions, visibility
 
 _SIZE_PX = 224
 _BOUNCED = 0.2
-"""What a surface that hides the light sends instead, as a part of the light's mean: about the albedo of skin, halved."""
+"""What a surface that hides the light sends instead, as a part of the light's mean: half the albedo of skin."""
 
 
 def shadowed_harmonics(
     vertices_m: Float[Tensor, "vertices 3"], triangles: Int[Tensor, "triangles 3"], directions: int = 96
 ) -> Float[Tensor, "vertices 9"]:
-    """What stands in place of `spherical_harmonics(normals)`, for the same irradiance coefficients, where the mesh keeps
-    light from itself; equal to it where nothing is hidden.
+    """What stands in place of `spherical_harmonics(normals)` where the mesh keeps light from itself.
+
+    It takes the same irradiance coefficients, and is equal to it where nothing is hidden.
 
     Args:
         vertices_m: the mesh at rest; the light is in the same axes.

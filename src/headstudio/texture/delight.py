@@ -33,9 +33,9 @@ class DelightConfig:
     """Adam's rate for the light, which falls to a tenth; the albedo's is a third."""
     clipping: float = 0.1
     """Weight of light above 1 (the paper's term) and of albedo or lit colour outside [0, 1]."""
-    flatness: float = 0.2
-    """Weight of the albedo's distance to its group's colour where the light stays with the head; a tenth of it where
-    the light turns, which tells light from colour by itself. The paper has none."""
+    flatness: float = 1.0
+    """Weight of the albedo's distance to its group's colour, without which a light that stays with the head cannot be
+    told from colour. The paper names none."""
     shadow_directions: int = 96
     """Directions from which the head's own shadow is looked up; the paper has 0, no shadow."""
 
@@ -94,25 +94,26 @@ def light_turns(rest_m: Float[Tensor, "vertices 3"], seen_m: list[Tensor], turni
     unit = torch.eye(9, dtype=rest_m.dtype, device=rest_m.device)
     if not turning:
         return unit.expand(len(seen_m), 9, 9)
-    return torch.stack([turned(unit[None], _rotation(seen, rest_m)[None])[0] for seen in seen_m])
+    thirds = torch.stack(unit.split(3, dim=1))
+    return torch.stack([torch.cat(list(turned(thirds, _rotation(seen, rest_m)[None])), dim=1) for seen in seen_m])
 
 
 def _rotation(source: Tensor, target: Tensor) -> Tensor:
     """The rotation that takes one set of points to another best (Kabsch 1976)."""
-    return roma.rigid_points_registration(source.double(), target.double())[0].to(source)
+    spread = (target - target.mean(0)).double().T @ (source - source.mean(0)).double()
+    return roma.special_procrustes(spread[None])[0].to(source)
 
 
-def delight(table: TexelTable, turns: Float[Tensor, "views 9 9"], turning: bool, config: DelightConfig) -> Delit:
+def delight(table: TexelTable, turns: Float[Tensor, "views 9 9"], config: DelightConfig) -> Delit:
     """Light and albedo that explain the table; deterministic.
 
     Args:
         table: colours, weights and harmonics of the texels.
         turns: from `light_turns`.
-        turning: whether the light turns about the head.
         config: steps and weights.
     """
     with torch.enable_grad():
-        return _Problem(table, turns, turning, config).solved()
+        return _Problem(table, turns, config).solved()
 
 
 _LEAST_WEIGHT, _LEAST_TEXELS = 0.02, 50
@@ -121,11 +122,10 @@ _LEAST_WEIGHT, _LEAST_TEXELS = 0.02, 50
 class _Problem:
     """The objective and its variables."""
 
-    def __init__(self, table: TexelTable, turns: Tensor, turning: bool, config: DelightConfig) -> None:
+    def __init__(self, table: TexelTable, turns: Tensor, config: DelightConfig) -> None:
         self.table, self.turns, self.config = table, turns, config
         self.share = table.weights / table.weights.sum().clamp_min(1e-8)
         self.texel_share = self.share.sum(0)
-        self.flatness = config.flatness * (_TURNING_NEEDS if turning else 1.0)
         self.light = torch.zeros(9, 3).to(table.colours)
         self.light[0] = 1.0 / Y00
         self.flat = self._group_colours(self.light)
@@ -166,7 +166,7 @@ class _Problem:
             optimiser.zero_grad()
             terms = self.terms(self.flat if albedo is None else albedo, light)
             loss = terms["photometric"] + self.config.clipping * terms["clipping"]
-            (loss + self.flatness * terms["flatness"]).backward()
+            (loss + self.config.flatness * terms["flatness"]).backward()
             optimiser.step()
             schedule.step()
 
@@ -184,10 +184,6 @@ class _Problem:
             inside = self.table.group == group
             flat[inside] = _weighted_median(colours[:, inside].flatten(0, 1), self.share[:, inside].flatten())
         return flat
-
-
-_TURNING_NEEDS = 0.1
-"""Part of the flatness that remains where the light turns."""
 
 
 def _outside(values: Tensor) -> Tensor:

@@ -146,11 +146,15 @@ def _sample(
 def _without_light(colour: Float[Tensor, "3 texels"], basis: Float[Tensor, "texels 9"], light_sh: Tensor) -> Tensor:
     """Albedo of lit colours, both sRGB: what `render_surface` under this light turns back into them."""
     irradiance = (basis @ light_sh).clamp_min(LEAST_LIGHT)
+    # Nine harmonics reach below zero beyond the directions they were fitted to, one colour before the other.
+    irradiance = irradiance.maximum(_LEAST_CHANNEL * irradiance.mean(1, keepdim=True))
     return linear_to_srgb(srgb_to_linear(colour) / irradiance.T)
 
 
-LEAST_LIGHT = 0.05
-"""Irradiance below which a colour says nothing of the albedo."""
+LEAST_LIGHT = 0.2
+"""Irradiance below which a colour says little of the albedo; such texels keep some of their darkness."""
+_LEAST_CHANNEL = 0.6
+"""No light is of a stronger colour: a channel has at least this part of the mean of all three."""
 
 
 def _nearest_depth(observation: Observation, mesh: MeshTopology) -> Tensor:
