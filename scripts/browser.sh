@@ -4,7 +4,7 @@ set -eu
 
 command -v chromium >/dev/null 2>&1 && exit 0
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
-    apt-get update -qq
+    apt-get update -qq || true
     apt-get install -qq -y --no-install-recommends chromium || true
 fi
 command -v chromium >/dev/null 2>&1 || {
