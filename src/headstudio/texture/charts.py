@@ -116,8 +116,8 @@ def _cross(
     row, column = (~mask).nonzero()
     places = np.stack([column, row], axis=1) + 0.5
     distance, nearest = tree.query(places, distance_upper_bound=reach_px)
-    found = np.isfinite(distance)
-    row, column, places, edge = row[found], column[found], places[found], edge[nearest[found]]
+    found = np.isfinite(np.asarray(distance))
+    row, column, places, edge = row[found], column[found], places[found], edge[np.asarray(nearest)[found]]
     offset = places - seams.start[edge]
     square = (length[edge] ** 2).clip(1e-9)
     along = ((offset * seams.along[edge]).sum(1) / square)[:, None]
