@@ -105,7 +105,7 @@ def _told(options: Options, scan: "Scan") -> str:
         f"({scan.cameras.value}), light {scan.light.value}.\n"
         f"Metres from the {scan.scale.source.value}: lengths are true to -{1 - low:.0%} and +{high - 1:.0%} (95 %)."
         + ("" if scan.mesh is None else f"\nMesh of {len(scan.mesh.vertices_m)} vertices.")
-        + ("" if scan.fit is None else f"\nHead model {scan.head} {_fit(scan)['median_mm']:.2f} mm from it (median).")
+        + ("" if not _fit(scan) else f"\nHead model {scan.head} {_fit(scan)['median_mm']:.2f} mm from it (median).")
         + f"\nLook at {options.output / 'report.html'}"
     )
 
