@@ -3,18 +3,17 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from head_scan import read_head_scan
 from headstudio import storage
 from headstudio.geometry.camera import Camera
 from headstudio.geometry.rigid import transform
 from headstudio.heads import load_head
-from headstudio.render.mesh import MeshTopology, render_surface
+from headstudio.render.mesh import render_surface
 from headstudio.synth.config import SynthConfig
 from headstudio.synth.eyes import IRIS_SHARE
 from headstudio.synth.noise import fractal_noise
@@ -76,14 +75,10 @@ class _Bust:
     """The textured scan in the head frame: y up, face to +z, origin near the eyes."""
 
     def __init__(self, model: Path) -> None:
-        points, uv, corners = _read_obj(model / "LeePerry.obj")
+        points, self.mesh, self.texture = read_head_scan(model)
         low, high = points.amin(0), points.amax(0)
         middle = (low + high) / 2 + torch.tensor(_EYES_FROM_MIDDLE) * (high - low)
         self.points_m = (points - middle) * (_SCAN_HEIGHT_M / float(high[1] - low[1]))
-        self.mesh = MeshTopology(corners[..., 0].contiguous().int(), uv, corners[..., 1].contiguous().int())
-        with Image.open(model / "color.jpg") as picture:
-            colours = np.array(picture.convert("RGB"))
-        self.texture = torch.from_numpy(colours).permute(2, 0, 1)[None].float() / 255.0
         self.light = _light()
         self.wall = _wall()
 
@@ -114,12 +109,3 @@ def _wall() -> Float[Tensor, "1 3 height width"]:
     x, y = torch.meshgrid(axis, axis, indexing="xy")
     grain = fractal_noise(torch.stack([x, y, 0 * x], dim=-1).reshape(-1, 3), 0.3, 3, 4, 0.6).reshape(x.shape)
     return (0.55 + 0.08 * x + 0.05 * grain).expand(1, 3, SIZE_PX, SIZE_PX).clamp(0, 1)
-
-
-def _read_obj(path: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """Vertices, texture coordinates (origin at the top left) and triangles as (vertex, uv) pairs."""
-    lines = [line.split() for line in path.read_text().splitlines()]
-    points = torch.tensor([[float(v) for v in line[1:4]] for line in lines if line[:1] == ["v"]])
-    uv = torch.tensor([[float(line[1]), 1.0 - float(line[2])] for line in lines if line[:1] == ["vt"]])
-    corners = [[list(map(int, c.split("/")[:2])) for c in line[1:4]] for line in lines if line[:1] == ["f"]]
-    return points, uv, torch.tensor(corners) - 1

@@ -18,11 +18,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from head_scan import read_head_scan
 from headstudio import storage
 from headstudio.geometry.camera import Camera
 from headstudio.geometry.rigid import from_rotation, transform
@@ -64,21 +64,9 @@ class Pictures:
 
 
 def read_scan(folder: Path) -> Truth:
-    """Quads of the OBJ file as triangles, and the colour map."""
-    lines = [line.split() for line in (folder / "LeePerry.obj").read_text().splitlines()]
-    points, uv = (
-        torch.tensor([[float(x) for x in line[1 : 1 + n]] for line in lines if line[:1] == [tag]])
-        for tag, n in (("v", 3), ("vt", 2))
-    )
-    faces = [
-        [[int(x) - 1 for x in corner.split("/")[:2]] for corner in line[1:]] for line in lines if line[:1] == ["f"]
-    ]
-    corners = torch.tensor([[f[0], f[i], f[i + 1]] for f in faces for i in range(1, len(f) - 1)])
+    """The scan in metres about the middle of its head."""
+    points, mesh, texture = read_head_scan(folder)
     middle = torch.tensor([float(points[:, 0].mean()), (CROWN + CHIN) / 2, 0.0])
-    with Image.open(folder / "color.jpg") as file:
-        texture = torch.from_numpy(np.asarray(file.convert("RGB")).copy()).permute(2, 0, 1)[None] / 255
-    flipped = torch.stack([uv[:, 0], 1 - uv[:, 1]], 1)
-    mesh = MeshTopology(corners[..., 0].contiguous(), flipped, corners[..., 1].contiguous())
     return Truth((points - middle) * HEAD_M / (CROWN - CHIN), mesh, texture)
 
 

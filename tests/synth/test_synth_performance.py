@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy.signal import find_peaks
 
+from headstudio.geometry.easing import ease
 from headstudio.heads.arkit import ARKIT_INDEX
-from headstudio.synth.curves import bump, ease, through
+from headstudio.synth.curves import bump, through
 from headstudio.synth.performance import HELD_OUT_SHARE, Performance
 from headstudio.synth.speech import expand, speak
 

@@ -3,18 +3,20 @@
 import warnings
 from pathlib import Path
 
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from headstudio.errors import HeadstudioError
 from headstudio.geometry.camera import Camera
+from headstudio.geometry.rigid import from_rotation
 from headstudio.records.channels import ARKIT, HEAD_POSE, View
 from headstudio.training.contract import Runtime
 
 ARKIT_INPUT, POSE_INPUT = "arkit", "T_camera_head"
 _OPSET = 17
-_NEAR_M = 0.5
+_DISTANCE_M = 0.5
 
 
 class Network(nn.Module):
@@ -36,12 +38,17 @@ class Network(nn.Module):
         return self._graph(*(inputs[spec.name] for spec in self._runtime.inputs))[self._output]
 
 
+def poses_before_camera(turn: Float[Tensor, "frames 3"]) -> Float[Tensor, "frames 4 4"]:
+    """`T_camera_head` of heads that stand before a camera, turned away from it by rotation vectors."""
+    facing = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    place_m = torch.tensor([0.0, 0.0, _DISTANCE_M]).expand(len(turn), 3)
+    return from_rotation(facing @ roma.rotvec_to_rotmat(turn), place_m)
+
+
 def write_network(path: Path, runtime: Runtime, output: str) -> None:
     """Write the network as an ONNX file with the inputs `arkit` (1, 52) and `T_camera_head` (1, 4, 4)."""
     network = Network(runtime, output).eval()
-    pose = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
-    pose[2, 3] = _NEAR_M
-    example = (torch.full((1, 52), 0.1), pose[None])
+    example = (torch.full((1, 52), 0.1), poses_before_camera(torch.zeros(1, 3)))
     names = [ARKIT_INPUT, POSE_INPUT]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer speaks of branches on shapes, which are fixed here

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 
-import roma
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from headstudio.export.network import Network
-from headstudio.geometry.rigid import from_rotation
+from headstudio.export.network import Network, poses_before_camera
 from headstudio.records.channels import ARKIT, HEAD_POSE, HEAD_ROTATION
 from headstudio.records.motion import Motion
 from headstudio.training.contract import AvatarModel, Repainting, Runtime
@@ -17,7 +15,6 @@ from headstudio.training.contract import AvatarModel, Repainting, Runtime
 LARGEST_PX = 1024
 """Of a side of the pictures: a second of film holds thirty of them."""
 _AROUND_MASK = 9  # texels, so that filtering never reaches the empty part
-_NEAR_M = 0.5
 
 
 def steerable_repainting(avatar: AvatarModel) -> tuple[Runtime, Repainting | None]:
@@ -55,6 +52,4 @@ def _poses(motion: Motion) -> Tensor:
     """T_camera_head of every frame; a motion without one looks into the camera, or turns before it."""
     if HEAD_POSE in motion.channels:
         return motion.channels[HEAD_POSE].float().cpu()
-    turn = motion.channels.get(HEAD_ROTATION, torch.zeros(len(motion), 3)).float().cpu()
-    facing = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-    return from_rotation(facing @ roma.rotvec_to_rotmat(turn), torch.tensor([0.0, 0.0, _NEAR_M]).expand(len(turn), 3))
+    return poses_before_camera(motion.channels.get(HEAD_ROTATION, torch.zeros(len(motion), 3)).float().cpu())

@@ -57,3 +57,9 @@ class Camera:
     def to(self, device: torch.device | str) -> "Camera":
         """The camera on another device."""
         return replace(self, K_px=self.K_px.to(device))
+
+
+def common_lens(K_px: Float[Tensor, "frames 3 3"]) -> tuple[float, tuple[float, float]]:
+    """Focal length and principal point of one lens, of which single frames and the two axes hardly differ."""
+    K = K_px.double().median(dim=0).values
+    return float((K[0, 0] * K[1, 1]).sqrt()), (float(K[0, 2]), float(K[1, 2]))

@@ -12,12 +12,11 @@ from headstudio.errors import HeadstudioError
 from headstudio.geometry.rigid import from_rotation
 from headstudio.heads.base import HeadModel
 from headstudio.scan.triangulate import triangulate
-from headstudio.tracking.observations import IRISES, OVAL
+from headstudio.tracking.observations import IRISES, OUTER_EYE_CORNERS, OVAL
 
 _LEAST_LANDMARKS = 20
 _FULL_DEG, _NONE_DEG = 25.0, 55.0
 """The detector's landmarks are trusted wholly up to the first yaw and not at all beyond the second: they slide."""
-_OUTER_EYE_CORNERS = (33, 263)
 _ROUNDS = 5
 _BEND_M = 0.004
 """Landmarks that miss the mean head by more than this count less."""
@@ -49,7 +48,7 @@ def landmark_cloud(
     counted = residual[torch.isfinite(residual)]
     if not len(counted):
         return LandmarkCloud(points, float("inf"), float("inf"))
-    corners = (pixels[:, _OUTER_EYE_CORNERS[0]] - pixels[:, _OUTER_EYE_CORNERS[1]]).norm(dim=-1)
+    corners = (pixels[:, OUTER_EYE_CORNERS[0]] - pixels[:, OUTER_EYE_CORNERS[1]]).norm(dim=-1)
     size = corners[(trust > 0) & torch.isfinite(corners)].median()
     middle = float(counted.median())
     return LandmarkCloud(points, middle, middle / float(size))

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headstudio.geometry.camera import Camera
+from headstudio.geometry.easing import ease
 from headstudio.geometry.rigid import transform
 from headstudio.heads.base import HeadModel
 from headstudio.render.normals import vertex_normals
@@ -76,5 +77,4 @@ def _outlines(landmarks_px: Tensor, camera: Camera, depth_m: float, margin_m: fl
         cv2.fillConvexPoly(drawn, hull.round().astype(np.int32), 1)
     away_px = cv2.distanceTransform(1 - drawn, cv2.DIST_L2, 5)
     margin_px = max(margin_m * float(camera.K_px.flatten(0, -3)[0, 0, 0]) / depth_m, 1.0)
-    share = (1 - torch.from_numpy(away_px) / margin_px).clamp(0, 1)
-    return share * share * (3 - 2 * share)
+    return ease(1 - torch.from_numpy(away_px) / margin_px)

@@ -17,11 +17,9 @@ from headstudio.render.closest import SurfaceIndex
 from headstudio.render.normals import vertex_normals
 from headstudio.render.rasterise import rasterise
 from headstudio.scan.registration_config import CropConfig
-from headstudio.tracking.observations import OVAL
+from headstudio.tracking.observations import OUTER_EYE_CORNERS, OVAL
 from headstudio.tracking.surface import sample
 
-_OUTER_CORNERS = (33, 263)
-"""Of the eyes, the person's right first."""
 _LOWER = (152, 17, 0, 164, 2)
 """Chin, lips and the root of the nose, which lie below the eyes."""
 _SKIN = (50, 101, 118, 205, 280, 330, 347, 425, 4, 5, 195, 197)
@@ -88,7 +86,7 @@ def face_frame(landmarks: Float[Tensor, "478 3"]) -> FaceFrame:
     """
     known = torch.isfinite(landmarks).all(1)
     # The two corners of the eyes tell left from right, and with them front from back.
-    told = bool(known[list(_OUTER_CORNERS)].all() & known[list(_LOWER)].any())
+    told = bool(known[list(OUTER_EYE_CORNERS)].all() & known[list(_LOWER)].any())
     if int(known.sum()) < _LEAST_LANDMARKS or not told:
         raise HeadstudioError(
             f"{int(known.sum())} of the face's landmarks lie on the mesh",
@@ -97,8 +95,8 @@ def face_frame(landmarks: Float[Tensor, "478 3"]) -> FaceFrame:
     points = landmarks[known].double()
     middle = points.mean(0)
     normal = torch.linalg.svd(points - middle).Vh[2]
-    left = landmarks[_OUTER_CORNERS[1]].double() - landmarks[_OUTER_CORNERS[0]].double()
-    upward = landmarks[list(_OUTER_CORNERS)].double().mean(0) - landmarks[list(_LOWER)].double().nanmean(0)
+    left = landmarks[OUTER_EYE_CORNERS[1]].double() - landmarks[OUTER_EYE_CORNERS[0]].double()
+    upward = landmarks[list(OUTER_EYE_CORNERS)].double().mean(0) - landmarks[list(_LOWER)].double().nanmean(0)
     x = normalize(left - normal * (left @ normal), dim=0)
     normal = normal * torch.sign(torch.linalg.cross(x, upward) @ normal)
     rotation = torch.stack([x, torch.linalg.cross(normal, x), normal])

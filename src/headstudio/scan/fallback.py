@@ -1,7 +1,6 @@
 """Cameras from a track: when structure from motion fails, the tracked poses of the head stand for them."""
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -48,8 +47,3 @@ def cameras_of(
     """`K_px` and `T_camera_head` of some frames: the head is the world that stands still."""
     view = next(iter(known.views.values()))
     return view.K_px[frames].double(), (view.T_camera_world[frames] @ known.T_world_head[frames]).double()
-
-
-def lens_of(known: Track) -> float:
-    """Median focal length in pixels of the stored frame."""
-    return float(torch.median(next(iter(known.views.values())).K_px[:, 0, 0]))

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from headstudio.errors import HeadstudioError
+from headstudio.geometry.camera import common_lens
 from headstudio.geometry.rigid import invert
 from headstudio.heads import load_head
 from headstudio.progress import Progress, Silent
@@ -173,8 +174,8 @@ def _lens(capture: Capture, config: CalibrationConfig) -> Lens:
     if config.structure.focal_px is not None:
         return Lens(config.structure.focal_px * scale, True, middle)
     if view.K_px is not None:
-        K = view.K_px.double().median(dim=0).values
-        return Lens(float((K[0, 0] * K[1, 1]).sqrt()), True, (float(K[0, 2]), float(K[1, 2])))
+        focal_px, principal_px = common_lens(view.K_px)
+        return Lens(focal_px, True, principal_px)
     return Lens(SolveConfig.focal_prior * max(view.source.width_px, view.source.height_px) * scale, False, middle)
 
 

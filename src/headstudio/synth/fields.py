@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from headstudio.geometry.easing import ease
 from headstudio.heads.base import HeadModel
 
 
@@ -90,5 +91,4 @@ def falloff(
 
 def blend_between(value: Float[Tensor, "*shape"], low: float, high: float) -> Float[Tensor, "*shape"]:
     """0 below `low`, 1 above `high`, smooth between; falls where low > high."""
-    phase = ((value - low) / (high - low)).clamp(0.0, 1.0)
-    return phase * phase * (3.0 - 2.0 * phase)
+    return ease((value - low) / (high - low))

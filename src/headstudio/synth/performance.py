@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from headstudio.geometry.easing import ease
 from headstudio.heads.arkit import ARKIT_NAMES
-from headstudio.synth.curves import bump, drift, ease, through
+from headstudio.synth.curves import bump, drift, through
 from headstudio.synth.speech import Shape, expand, speak
 
 NEUTRAL_SHARE, TURN_SHARE, FACES_SHARE, SPEECH_SHARE, HELD_OUT_SHARE = 0.07, 0.3, 0.52, 0.79, 0.8

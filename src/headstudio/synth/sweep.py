@@ -22,7 +22,7 @@ from headstudio.render.colour import srgb_to_linear
 from headstudio.render.light import turned
 from headstudio.synth.actor import SyntheticActor, film
 from headstudio.synth.config import SynthConfig
-from headstudio.synth.curves import drift
+from headstudio.synth.curves import bump, drift
 from headstudio.synth.frames import FrameRenderer, Picture
 from headstudio.synth.performance import Performance
 from headstudio.synth.room import paint_room
@@ -106,7 +106,6 @@ def still_stage(stage: Stage, sweep: SweepConfig) -> Stage:
 
 def _blinking(performance: Performance) -> Performance:
     from headstudio.heads.arkit import ARKIT_INDEX
-    from headstudio.synth.curves import bump
 
     times, arkit = performance.times_s, performance.arkit.clone()
     moments = tuple(float(t) for t in torch.arange(1.3, float(times[-1]), 4.1))

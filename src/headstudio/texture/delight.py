@@ -9,6 +9,7 @@ each channel, so the camera's white balance is believed.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import roma
 import torch
@@ -100,8 +101,8 @@ def light_turns(rest_m: Float[Tensor, "vertices 3"], seen_m: list[Tensor], turni
 
 def _rotation(source: Tensor, target: Tensor) -> Tensor:
     """The rotation that takes one set of points to another best (Kabsch 1976)."""
-    spread = (target - target.mean(0)).double().T @ (source - source.mean(0)).double()
-    return roma.special_procrustes(spread[None])[0].to(source)
+    rotation: Any = roma.rigid_points_registration(source.double(), target.double())[0]
+    return rotation.to(source)
 
 
 def delight(table: TexelTable, turns: Float[Tensor, "views 9 9"], config: DelightConfig) -> Delit:

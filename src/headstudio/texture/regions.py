@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from headstudio.geometry.easing import ease
 from headstudio.texture.texels import TexelMap
 
 
@@ -16,8 +17,7 @@ def soft_mask(
 ) -> Float[Tensor, "1 size size"]:
     """1 on the region, falling smoothly to 0 over `margin_m` of surface around it."""
     distance_m = _surface_distance(inside, vertices_m, triangles, limit_m=margin_m)
-    share = (1 - distance_m / margin_m).clamp(0, 1)
-    return texels.spread((share * share * (3 - 2 * share))[:, None])
+    return texels.spread(ease(1 - distance_m / margin_m)[:, None])
 
 
 def _surface_distance(inside: Tensor, vertices_m: Tensor, triangles: Tensor, limit_m: float) -> Tensor:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headstudio.errors import HeadstudioError
+from headstudio.geometry.easing import ease
 from headstudio.render.mesh import MeshTopology
 from headstudio.texture.charts import ChartLinks
 from headstudio.texture.delight import group_map
@@ -82,8 +83,7 @@ def complete(
 
 
 def _trust(unprojected: Unprojected, texels: TexelMap, good: float) -> Tensor:
-    share = (unprojected.weight / good).clamp(0, 1) * texels.mask
-    return share * share * (3 - 2 * share)
+    return ease(unprojected.weight / good) * texels.mask
 
 
 def _grain(

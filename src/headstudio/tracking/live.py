@@ -22,7 +22,7 @@ from headstudio.records.track import Track, TrackView, neutral_light
 from headstudio.tracking.calibration import view_direction
 from headstudio.tracking.config import CausalConfig
 from headstudio.tracking.gaps import face_term
-from headstudio.tracking.observations import Observations, closed_form_pose, landmark_weights
+from headstudio.tracking.observations import closed_form_pose, landmark_weights, observe
 from headstudio.tracking.one_euro import OneEuro, OneEuroRotation
 from headstudio.tracking.points import FrameState, PointModel, articulation, join, landmark_model
 from headstudio.tracking.priors import prior_term
@@ -35,7 +35,6 @@ _ONLY = torch.tensor([0])
 _DAMPING = 1e-3
 _LOST = 3.0
 """A warm start that ends this many times above the usual error is given up for a fresh one."""
-_NEAR_M = 0.05
 _AWAY_M = 0.6
 """Where a head is believed to be that was never seen."""
 
@@ -177,10 +176,10 @@ class CausalTracker:
 
     def _solve(self, points: Tensor, warm: FrameState | None) -> "_Solved":
         """A few steps from the last frame, or a whole solve from the closed-form pose."""
-        observed = self._observed(points)
+        observed = observe(points, self._weight, self.sitter.K_px[None], self._config.solve)
         start = closed_form_pose(self._model, observed)[0] if warm is None else warm
-        noise_px = self._config.solve.noise_m * observed.K_px[:, 0, 0] / start.translation_m[:, 2].clamp_min(_NEAR_M)
-        observed, model = replace(observed, noise_px=noise_px), self._as_detected(start)
+        observed = observed.at_depth(start.translation_m[:, 2], self._config.solve.noise_m)
+        model = self._as_detected(start)
         terms = [face_term(model, observed, self._config.solve), self._prior]
         if warm is None:
             start = minimise(start, terms, self._bounds, self._config.solve.iterations)
@@ -197,13 +196,6 @@ class CausalTracker:
             return self._model
         view = torch.cat([torch.ones(1), view_direction(state)[0, :2]])
         return replace(self._model, mean_m=self._model.mean_m + self.sitter.bias @ view)
-
-    def _observed(self, points: Tensor) -> Observations:
-        solve, seen = self._config.solve, torch.ones(1, dtype=torch.bool)
-        K_px, noise_px = self.sitter.K_px[None], torch.ones(1)
-        return Observations(
-            points[..., :2], points[..., 2], seen, self._weight, K_px, noise_px, solve.independence, solve.robust
-        )
 
 
 class _Solved(NamedTuple):

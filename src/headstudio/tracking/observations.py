@@ -9,7 +9,7 @@ from torch import Tensor
 from headstudio.heads.base import HeadModel
 from headstudio.tracking.config import SolveConfig
 from headstudio.tracking.points import FrameState, PointModel
-from headstudio.tracking.solver import Projected, Quadratic, Term, huber, see
+from headstudio.tracking.solver import NEAREST_M, Projected, Quadratic, Term, huber, see
 
 # Indices of MediaPipe's face mesh (its published FACEMESH_* connection sets).
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409,
@@ -57,9 +57,32 @@ class Observations:
         """The same landmarks with this share of their weight."""
         return replace(self, independence=self.independence * share)
 
+    def at_depth(self, depth_m: Float[Tensor, " frames"], noise_m: float) -> "Observations":
+        """The same landmarks with noise that is a length on faces so far away."""
+        return replace(self, noise_px=noise_m * self.K_px[:, 0, 0] / depth_m.clamp_min(NEAREST_M))
+
     def with_camera(self, K_px: Float[Tensor, "frames 3 3"]) -> "Observations":
         """The same landmarks seen by another camera."""
         return replace(self, K_px=K_px)
+
+
+def observe(
+    landmarks_px: Float[Tensor, "frames 478 3"],
+    weight: Float[Tensor, " 478"],
+    K_px: Float[Tensor, "frames 3 3"],
+    config: SolveConfig,
+) -> Observations:
+    """The detector's landmarks of some frames; their noise is a pixel until a depth is known (`at_depth`).
+
+    Args:
+        landmarks_px: not finite where there is no face.
+    """
+    seen = torch.isfinite(landmarks_px).flatten(1).all(1)
+    landmarks = torch.where(seen[:, None, None], landmarks_px, 0.0).float()
+    noise_px = torch.ones(len(landmarks))
+    return Observations(
+        landmarks[..., :2], landmarks[..., 2], seen, weight, K_px, noise_px, config.independence, config.robust
+    )
 
 
 def landmark_weights(head: HeadModel, config: SolveConfig) -> Float[Tensor, " landmarks"]:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from headstudio.errors import HeadstudioError
+from headstudio.geometry.camera import common_lens
 from headstudio.heads.base import HeadModel
 from headstudio.progress import Progress
 from headstudio.records.capture import Capture, CaptureView
@@ -16,7 +17,13 @@ from headstudio.tracking.bundle import adjust
 from headstudio.tracking.config import TrackingConfig
 from headstudio.tracking.identity import Person, SharedPrior, shared_landmark_term, solve_person
 from headstudio.tracking.keyframes import choose_key_frames, frame_features
-from headstudio.tracking.observations import Observations, aligned_landmarks, closed_form_pose, landmark_weights
+from headstudio.tracking.observations import (
+    Observations,
+    aligned_landmarks,
+    closed_form_pose,
+    landmark_weights,
+    observe,
+)
 from headstudio.tracking.points import FrameState, landmark_model
 from headstudio.tracking.quality import sound
 from headstudio.tracking.scene import Scenery, set_the_scene
@@ -80,36 +87,25 @@ def _known_lens(
     if view.K_px is None:
         return config.focal_px, config.principal_px
     per_px = view.crop.side_px / capture.size_px
-    K = view.K_px.double().median(dim=0).values
-    focal_px = float((K[0, 0] * K[1, 1]).sqrt()) * per_px
-    principal_px = float(K[0, 2]) * per_px + view.crop.left_px, float(K[1, 2]) * per_px + view.crop.top_px
-    return config.focal_px or focal_px, config.principal_px or principal_px
+    focal_px, (x, y) = common_lens(view.K_px)
+    principal_px = x * per_px + view.crop.left_px, y * per_px + view.crop.top_px
+    return config.focal_px or focal_px * per_px, config.principal_px or principal_px
 
 
 def _observe(
     head: HeadModel, capture: Capture, view: CaptureView, config: TrackingConfig, prior: SharedPrior
 ) -> tuple[Observations, Int[Tensor, " keys"]]:
     """A capture's landmarks with their weights and the camera to begin with, and its key frames."""
-    seen = torch.isfinite(view.landmarks_px).flatten(1).all(1)
-    landmarks = torch.where(seen[:, None, None], view.landmarks_px, 0.0).float()
+    K_px = _intrinsics(prior).expand(capture.frames, 3, 3)
+    observed = observe(view.landmarks_px, landmark_weights(head, config.solve), K_px, config.solve)
     learning = torch.arange(capture.frames) < capture.split.train_end
-    train = learning & sound(view, seen, learning, config.quality)
+    train = learning & sound(view, observed.seen, learning, config.quality)
     if not train.any():
         raise HeadstudioError(
             "no face was found in the training part",
             where=capture.path,
             next_step="film the face, or crop closer to it",
         )
-    observed = Observations(
-        pixels=landmarks[..., :2],
-        depth_px=landmarks[..., 2],
-        seen=seen,
-        weight=landmark_weights(head, config.solve),
-        K_px=_intrinsics(prior).expand(capture.frames, 3, 3),
-        noise_px=torch.ones(capture.frames),
-        independence=config.solve.independence,
-        robust=config.solve.robust,
-    )
     start, scale = closed_form_pose(landmark_model(head), observed)
     aligned_m = aligned_landmarks(start, observed, scale, torch.arange(capture.frames))
     keys = choose_key_frames(frame_features(start.rotation, aligned_m), train, config.key_frames)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from headstudio.geometry.easing import ease
 from headstudio.records.capture import Split
 from headstudio.tracking.points import FrameState, join
 
@@ -56,5 +57,5 @@ def _ranged(values: Tensor, change: Tensor, also: Tensor) -> Tensor:
 
 def _fade(gap: int, frames: int) -> Float[Tensor, " frames"]:
     """From 1 just before the gap to 0 where it ends, level at both ends."""
-    done = (torch.arange(1, frames + 1) / (gap + 1)).clamp(max=1.0)
-    return torch.where(torch.arange(frames) < gap, 1.0 - done**2 * (3.0 - 2.0 * done), 0.0)
+    done = ease(torch.arange(1, frames + 1) / (gap + 1))
+    return torch.where(torch.arange(frames) < gap, 1.0 - done, 0.0)

@@ -17,14 +17,13 @@ from headstudio.records.track import HeadIdentity, Track
 from headstudio.tracking.calibration import learn_bias
 from headstudio.tracking.config import CalibrationConfig, PhotometricConfig, SolveConfig, TrackingConfig
 from headstudio.tracking.freeform import told_apart, with_freedom
-from headstudio.tracking.observations import Observations, landmark_weights
+from headstudio.tracking.observations import landmark_weights, observe
 from headstudio.tracking.person import find_person
 from headstudio.tracking.points import FrameState, landmark_model
 from headstudio.tracking.quality import landmark_error_m
 
 _USUAL_M = 0.001
 """Landmark error of an ordinary frame, where nobody has measured it."""
-_NEAR_M = 0.05
 
 
 class Sitter(NamedTuple):
@@ -101,13 +100,8 @@ def _unfilmed(landmarks_px: Tensor, width_px: int, height_px: int) -> Capture:
 def _bias(track: Track, capture: Capture, K_px: Tensor) -> Float[Tensor, "landmarks 3 3"]:
     head, view, solve = load_head(track.identity.head), capture.views[0], SolveConfig()
     model = landmark_model(head, track.identity.offsets_m).personal(track.identity.coefficients)
-    seen = torch.isfinite(view.landmarks_px).flatten(1).all(1)
-    landmarks = torch.where(seen[:, None, None], view.landmarks_px, 0.0).float()
-    depth_m = track.T_world_head[:, 2, 3].clamp_min(_NEAR_M)
-    observed = Observations(
-        landmarks[..., :2], landmarks[..., 2], seen, landmark_weights(head, solve), K_px,
-        solve.noise_m * K_px[:, 0, 0] / depth_m, solve.independence, solve.robust,
-    )  # fmt: skip
+    observed = observe(view.landmarks_px, landmark_weights(head, solve), K_px, solve)
+    observed = observed.at_depth(track.T_world_head[:, 2, 3], solve.noise_m)
     jaw = track.jaw_rad if head.data.jaw_open_rad else track.jaw_rad[:, :0]
     states = FrameState(
         track.T_world_head[:, :3, :3], track.T_world_head[:, :3, 3], track.expression, track.gaze_rad[..., :2], jaw

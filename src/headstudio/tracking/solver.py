@@ -17,7 +17,7 @@ from headstudio.tracking.quadratic import bounded_minimum
 
 CHUNK = 64
 """Frames whose Jacobians are in memory at once."""
-_NEAREST_M = 0.05
+NEAREST_M = 0.05
 
 
 class Quadratic(NamedTuple):
@@ -131,7 +131,7 @@ def project(
     points_camera_m: Float[Tensor, "batch points 3"], K_px: Float[Tensor, "batch 3 3"]
 ) -> Float[Tensor, "batch points 2"]:
     """Pixels of points; those at or behind the camera are held just in front of it."""
-    depth = points_camera_m[..., 2:].clamp_min(_NEAREST_M)
+    depth = points_camera_m[..., 2:].clamp_min(NEAREST_M)
     focal = torch.stack([K_px[:, 0, 0], K_px[:, 1, 1]], dim=-1)[:, None]
     return points_camera_m[..., :2] / depth * focal + K_px[:, None, :2, 2]
 
@@ -140,7 +140,7 @@ def projection_derivatives(
     points_camera_m: Float[Tensor, "batch points 3"], K_px: Float[Tensor, "batch 3 3"]
 ) -> Float[Tensor, "batch points 2 3"]:
     """Derivatives of `project`."""
-    depth = points_camera_m[..., 2].clamp_min(_NEAREST_M)
+    depth = points_camera_m[..., 2].clamp_min(NEAREST_M)
     scale = torch.stack([K_px[:, 0, 0], K_px[:, 1, 1]], dim=-1)[:, None] / depth[..., None]
     slope = -points_camera_m[..., :2] / depth[..., None]
     return (
