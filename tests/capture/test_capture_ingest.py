@@ -194,7 +194,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_capture(tmp_path, monkeypatch):
     def full(path: Path, picture: np.ndarray) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(store, "_write_png", full)
+    monkeypatch.setattr(store, "write_png", full)
     with pytest.raises(HeadstudioError, match="No space left on device"):
         _ingest(video, tmp_path / "capture", start_s=0.2)
     monkeypatch.undo()

@@ -5,12 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstudio.capture.config import IngestConfig
-from headstudio.capture.ingest import Tools, ingest
 from headstudio.capture.providers import NetworkMatte, load_network
 from headstudio.errors import HeadstudioError
-from headstudio.records.capture import Annotation, Capture
-from support.videos import DiskDetector, DiskMatte, disk_video
 
 onnx = pytest.importorskip("onnx")
 WEIGHTS = Path(__file__).parents[2].parent / "shared" / "data" / "weights"
@@ -58,24 +54,6 @@ def test_a_matte_of_two_classes_is_their_softmax(tmp_path):
     matte = NetworkMatte(_network(tmp_path / "n.onnx", np.array([[0.0, 3.0, 0.0], [3.0, 0.0, 0.0]])))
     red, green = (matte.estimate(np.full((32, 32, 3), c, np.uint8))[5, 5] for c in ((255, 0, 0), (0, 255, 0)))
     assert red == pytest.approx(1 / (1 + np.exp(-6.0)), abs=1e-5) and green == pytest.approx(1 - red, abs=1e-5)
-
-
-def test_ingest_stores_what_the_files_estimate(tmp_path):
-    video = disk_video(tmp_path / "disk.mp4")
-    classes = _network(tmp_path / "parsing.onnx", np.array([[0.0, -1.0, 0.0], [1.0, -1.0, 0.0]]))
-    normals = _network(tmp_path / "normals.onnx", np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
-
-    def tools(config: IngestConfig) -> Tools:
-        extras = {Annotation.PARSING: load_network(classes), Annotation.NORMALS: load_network(normals)}
-        return Tools(DiskDetector(), DiskMatte(), None, extras)
-
-    ingest(video, tmp_path / "capture", IngestConfig(size_px=64), tools=tools)
-    capture = Capture.load(tmp_path / "capture")
-    assert capture.annotations == set(Annotation)
-    person = capture.matte(3)[0] > 250
-    assert capture.parsing(3)[0][person].float().mean() > 0.95
-    assert capture.parsing(3)[0][capture.matte(3)[0] == 0].float().mean() < 0.05
-    assert capture.normals(3)[:, person].float().mean(1).numpy() == pytest.approx([255, 128, 128], abs=6)
 
 
 def _broken(path: Path) -> Path:

@@ -29,7 +29,3 @@ class IngestConfig:
     """Go on with a warning when the clip holds a cut."""
     matte: Path | None = None
     """ONNX file of a person matte; MediaPipe's selfie segmentation when not given."""
-    parsing: Path | None = None
-    """ONNX or TFLite file of a face parser; no parsing when not given."""
-    normals: Path | None = None
-    """ONNX file of a normal estimator; no normals when not given."""

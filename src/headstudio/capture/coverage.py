@@ -246,4 +246,4 @@ def _missing(missing: tuple[str, ...]) -> list[Finding]:
     if not missing:
         return []
     names = " and ".join(missing)
-    return [Finding(f"the capture has no {names}", "methods that need it say so; name a model file to add it")]
+    return [Finding(f"the capture has no {names}", "methods that need it say so; `headstudio annotate` adds it")]

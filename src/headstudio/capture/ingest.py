@@ -4,9 +4,9 @@ The first pass finds the face (`survey`), then one crop is fixed for the clip (`
 mattes and writes (`store`). The folder appears whole or not at all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,9 @@ from headstudio.capture.face_measures import head_angles_deg, openings, weak_pos
 from headstudio.capture.follow import box_of
 from headstudio.capture.framing import Framing, frame_clip, frame_with
 from headstudio.capture.matte import MediaPipeMatte
-from headstudio.capture.providers import Estimator, NetworkMatte, load_network
+from headstudio.capture.providers import Estimator, NetworkMatte
 from headstudio.capture.quality import confidence
-from headstudio.capture.store import Looks, PictureTables, write_pictures
+from headstudio.capture.store import PictureTables, write_pictures
 from headstudio.capture.survey import Survey, survey_clip
 from headstudio.progress import Progress, Silent
 from headstudio.records.capture import Annotation, Capture, CaptureView, Crop, Source, Split
@@ -41,20 +41,16 @@ class Tools:
     detector: Detector
     matte: Estimator
     hands: HandDetector | None = None
-    extras: Mapping[Annotation, Estimator] = field(default_factory=dict)
-    """Parsing and normals, where there is a model for them."""
 
     @classmethod
     def standard(cls, config: IngestConfig) -> "Tools":
         """MediaPipe's models, or the files that the config names."""
         matte = MediaPipeMatte() if config.matte is None else NetworkMatte(config.matte)
-        files = {Annotation.PARSING: config.parsing, Annotation.NORMALS: config.normals}
-        extras = {kind: load_network(path) for kind, path in files.items() if path is not None}
-        return cls(FaceDetector(), matte, HandDetector(), extras)
+        return cls(FaceDetector(), matte, HandDetector())
 
     def close(self) -> None:
         """Give the models back."""
-        for tool in (self.detector, self.matte, self.hands, *self.extras.values()):
+        for tool in (self.detector, self.matte, self.hands):
             if tool is not None:
                 tool.close()
 
@@ -129,14 +125,14 @@ def _write(
     else:
         framing = frame_with(given.crop, landmarks, *size, config.size_px)
     kept = video.frames(config.start_s, config.end_s, frozenset(survey.times_s))
-    tables = write_pictures(folder, VIEW, kept, framing, Looks(tools.matte, tools.extras), progress)
+    tables = write_pictures(folder, VIEW, kept, framing, tools.matte, progress)
     has_audio, unheard = _audio(folder, video, survey)
     split = given.split or split_of(survey.clock_s, config.held_out_fraction, config.gap_s)
     quality = _quality(survey, landmarks, framing, tables, split)
     view = _view(_source(video, survey, checksum, has_audio), survey, framing, quality)
     if given.K_px is not None:
         view = replace(view, K_px=torch.from_numpy(intrinsics_of_stored(given.K_px, framing).astype(np.float32)))
-    annotations = frozenset({Annotation.LANDMARKS, Annotation.MATTE, *tools.extras})
+    annotations = frozenset({Annotation.LANDMARKS, Annotation.MATTE})
     capture = Capture(folder, config.size_px, (view,), split, annotations)
     capture.save_tables()
     missing = tuple(a.value for a in Annotation if a not in annotations)

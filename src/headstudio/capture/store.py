@@ -1,7 +1,7 @@
 """The second pass: crop, matte and measure each kept frame, and write the pictures behind the work."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +27,6 @@ _JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
-class Looks:
-    """The estimators that see every stored frame."""
-
-    matte: Estimator
-    extras: Mapping[Annotation, Estimator] = field(default_factory=dict)
-    """Parsing and normals, where there is a model for them."""
-
-
-@dataclass(frozen=True)
 class PictureTables:
     """What was measured in the stored pictures."""
 
@@ -48,30 +39,28 @@ class PictureTables:
 
 
 def write_pictures(
-    folder: Path, view: str, kept: Iterator[Frame], framing: Framing, looks: Looks, progress: Progress
+    folder: Path, view: str, kept: Iterator[Frame], framing: Framing, matte: Estimator, progress: Progress
 ) -> PictureTables:
-    """Write frames, mattes and other pictures of one view; the matte is 0 in padding. Mattes that came with the
-    pictures are kept as they are.
+    """Write frames and mattes of one view; the matte is 0 in padding. Mattes that came with the pictures are kept as
+    they are.
 
     Args:
         kept: the frames of the survey, decoded again.
     """
     expected = len(framing.landmarks_px)
-    annotations = (Annotation.MATTE, *looks.extras)
-    folders = {kind: folder / PICTURE_FOLDERS[kind] / view for kind in annotations}
+    mattes_folder = folder / PICTURE_FOLDERS[Annotation.MATTE] / view
     frames_folder = folder / FRAMES_FOLDER / view
-    for path in (frames_folder, *folders.values()):
+    for path in (frames_folder, mattes_folder):
         path.mkdir(parents=True)
-    cutter, rows, outside, colours = _Cutter(framing, looks), [], [], []
+    cutter, rows, outside, colours = _Cutter(framing, matte), [], [], []
     with progress.stage("cropping and matting", expected) as advance, WriteBehind(_WRITERS, _WRITES_BEHIND) as writer:
         for index, frame in zip(range(expected), run_ahead(kept, _FRAMES_AHEAD), strict=False):
-            image, pictures = cutter.cut(frame)
+            image, cut_out = cutter.cut(frame)
             writer.submit(_write_jpeg, frames_folder / f"{index:06d}.jpg", image)
-            for kind, picture in pictures.items():
-                writer.submit(_write_png, folders[kind] / f"{index:06d}.png", picture)
+            writer.submit(write_png, mattes_folder / f"{index:06d}.png", cut_out)
             rows.append(picture_measures(image, framing.landmarks_px[index]))
             colours.append(face_colours(image, framing.landmarks_px[index]))
-            outside.append(outside_matte(framing.landmarks_px[index], pictures[Annotation.MATTE]))
+            outside.append(outside_matte(framing.landmarks_px[index], cut_out))
             advance(1)
     if len(rows) != expected:
         raise HeadstudioError(
@@ -85,42 +74,26 @@ def write_pictures(
 class _Cutter:
     """Makes the stored pictures of consecutive frames."""
 
-    def __init__(self, framing: Framing, looks: Looks) -> None:
-        self._framing, self._looks = framing, looks
+    def __init__(self, framing: Framing, matte: Estimator) -> None:
+        self._framing, self._matte = framing, matte
         self._refiner = MatteRefiner()
 
-    def cut(self, frame: Frame) -> tuple[UInt8[np.ndarray, "size size 3"], dict[Annotation, np.ndarray]]:
-        """The stored frame and its annotations that are pictures."""
+    def cut(self, frame: Frame) -> tuple[UInt8[np.ndarray, "size size 3"], UInt8[np.ndarray, "size size"]]:
+        """The stored frame and its matte."""
         image = self._window(frame.image)
         given = frame.matte
-        matte = self._refiner.refine(image, self._looks.matte.estimate(image)) if given is None else self._window(given)
-        pictures = {Annotation.MATTE: matte * self._framing.valid}
-        for kind, estimator in self._looks.extras.items():
-            pictures[kind] = _ENCODED[kind](estimator.estimate(image))
-        return image, pictures
+        matte = self._refiner.refine(image, self._matte.estimate(image)) if given is None else self._window(given)
+        return image, matte * self._framing.valid
 
     def _window(self, picture: UInt8[np.ndarray, "height width *channels"]) -> UInt8[np.ndarray, "size size *channels"]:
         crop = self._framing.crop
         return square_window(picture, int(crop.left_px), int(crop.top_px), int(crop.side_px), self._framing.size_px)
 
 
-def _labels(scores: Float[np.ndarray, "size size classes"]) -> UInt8[np.ndarray, "size size"]:
-    """The best class of every pixel."""
-    return scores.argmax(-1).astype(np.uint8)
-
-
-def _normal_picture(normals: Float[np.ndarray, "size size 3"]) -> UInt8[np.ndarray, "size size 3"]:
-    """Unit normals as colours, 0 = -1 and 255 = +1."""
-    length = np.linalg.norm(normals, axis=-1, keepdims=True)
-    return np.round((normals / np.maximum(length, 1e-6) * 0.5 + 0.5) * 255).astype(np.uint8)
-
-
-_ENCODED = {Annotation.PARSING: _labels, Annotation.NORMALS: _normal_picture}
-
-
 def _write_jpeg(path: Path, image: np.ndarray) -> None:
     Image.fromarray(image).save(path, quality=_JPEG_QUALITY, subsampling=0)
 
 
-def _write_png(path: Path, picture: np.ndarray) -> None:
+def write_png(path: Path, picture: UInt8[np.ndarray, "height width *channels"]) -> None:
+    """A picture without loss, written quickly rather than small."""
     Image.fromarray(picture).save(path, compress_level=1)

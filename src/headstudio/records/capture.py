@@ -14,6 +14,7 @@ from torch import Tensor
 
 from headstudio import storage
 from headstudio.errors import HeadstudioError
+from headstudio.records.normal_maps import decode_normals
 
 SCHEMA, VERSION = "headstudio.capture", 1
 
@@ -133,12 +134,12 @@ class Capture:
         return _picture(self.matte_path(frame, view), 1)
 
     def parsing(self, frame: int, view: int = 0) -> UInt8[Tensor, "1 height width"]:
-        """The face-parsing labels of one frame, in the parser's own numbering."""
+        """What every pixel of one frame shows, in the numbering of `headstudio.heads.parsing.Label`."""
         return _picture(self.picture_path(Annotation.PARSING, frame, view), 1)
 
-    def normals(self, frame: int, view: int = 0) -> UInt8[Tensor, "3 height width"]:
-        """The estimated normals of one frame in the estimator's own axes, 0 = -1 and 255 = +1."""
-        return _picture(self.picture_path(Annotation.NORMALS, frame, view), 3)
+    def normals(self, frame: int, view: int = 0) -> Float[Tensor, "3 height width"]:
+        """Unit normals of one frame in camera axes, pointing out of the surface; 0 where nothing is known."""
+        return decode_normals(_picture(self.picture_path(Annotation.NORMALS, frame, view), 3))
 
     def frame_path(self, frame: int, view: int = 0) -> Path:
         """Where a stored frame lies."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from headstudio.errors import HeadstudioError
 from headstudio.records.capture import Annotation
 from headstudio.records.channels import Scene, to_device
+from headstudio.training.annotation_store import AnnotationStore
 from headstudio.training.contract import Batch, Role, Source, Sources
 from headstudio.training.stages import Player, Sampler, Stage
 
@@ -90,6 +91,8 @@ class _Pool:
         self.motion = source.motion
         size_px = sampler.size_px or source.capture.size_px
         self.store = FrameStore(source, size_px) if sampler.images else None
+        wanted = sampler.annotations & source.capture.annotations if sampler.images else frozenset()
+        self.annotations = {kind: AnnotationStore(source.capture, kind, size_px) for kind in wanted}
         usable = usable_training_frames(source)
         known = set(usable)
         self.starts = [f for f in usable if all(f + i in known for i in range(sampler.window))]
@@ -125,7 +128,14 @@ class _Pool:
             matte=pictures[:, 3:] if store.channels == 4 else None,
             valid=store.valid.to(device),
             landmarks_px=landmarks_px.to(device),
+            parsing=self._annotated(Annotation.PARSING, batch, device),
+            normals=self._annotated(Annotation.NORMALS, batch, device),
         )
+
+    def _annotated(self, kind: Annotation, batch: Batch, device: torch.device) -> Tensor | None:
+        if kind not in self.annotations:
+            return None
+        return torch.stack([self.annotations[kind][int(frame)] for frame in batch.frames]).to(device)
 
     def _draw(self, seed: str, count: int) -> int:
         # Every epoch visits all frames once, in an order that only the seed decides.

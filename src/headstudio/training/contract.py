@@ -13,6 +13,7 @@ from headstudio.records.capture import Annotation, Capture
 from headstudio.records.channels import Channel, Channels, Rendering, Scene, View
 from headstudio.records.mesh import MeshAsset
 from headstudio.records.motion import Motion
+from headstudio.records.scan import Scan
 from headstudio.records.track import HeadIdentity, Track
 from headstudio.training.stages import Player, Stage
 
@@ -27,6 +28,8 @@ class Source:
 
     capture: Capture
     track: Track
+    scan: Scan | None = None
+    """Who the person is, where clip A was filmed; methods that know what to do with it do."""
 
     @property
     def key(self) -> str:
@@ -60,6 +63,10 @@ class Batch:
     valid: Bool[Tensor, "1 1 height width"] | None = None
     """False in padding: every loss honours it."""
     landmarks_px: Float[Tensor, "batch 478 3"] | None = None
+    parsing: UInt8[Tensor, "batch 1 height width"] | None = None
+    """Values of `headstudio.heads.parsing.Label`; None where the capture has none or the sampler does not ask."""
+    normals: Float[Tensor, "batch 3 height width"] | None = None
+    """Unit, in camera axes and out of the surface, 0 where unknown; None as above."""
 
 
 class Capability(str, enum.Enum):

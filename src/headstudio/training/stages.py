@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from headstudio.records.capture import Annotation
+
 
 @dataclass(frozen=True)
 class Ramp:
@@ -101,6 +103,8 @@ class Sampler:
     """Consecutive frames drawn together, for sequence models; a batch holds batch_size x window frames in order."""
     images: bool = True
     """False for trainables that need signals only."""
+    annotations: frozenset[Annotation] = frozenset()
+    """Of `PARSING` and `NORMALS`, what batches bring along besides where the capture has it."""
 
 
 @dataclass(frozen=True)
