@@ -86,7 +86,7 @@ def test_the_recipe_says_everything_and_names_no_place(parts):
     assert (recipe["head_joint"], recipe["eye_joints"]) == ("head", ["eye_left", "eye_right"])
     assert recipe["accessories"].keys() == {"glasses", "hat", "hair"}
     for surface in chain(*recipe["accessories"].values()):
-        assert surface.keys() == {"name", "vertices_m", "triangles", "colour", "roughness", "opacity"}
+        assert surface.keys() == {"name", "vertices_m", "triangles", "colour", "roughness", "opacity", "shade"}
     assert (parts / recipe["head"]).is_file() and (parts / recipe["painted"]["blend"]).is_file()
     assert recipe["painted"]["final_folder"] == "me.painted"
     assert (parts / recipe["painted"]["folder"] / recipe["painted"]["first"]).is_file()
@@ -209,7 +209,7 @@ def test_accessories_sit_where_heads_wear_them(real_head):
         assert np.abs(lenses - eye)[:, :2].max(axis=1).min() < 0.003 and (lenses[:, 2] > eye[2]).all()
     hat, hair = (np.concatenate([surface.vertices_m for surface in worn[name]]) for name in ("hat", "hair"))
     assert hat[:, 1].max() > size.top and hat[:, 1].min() > size.eye_y
-    assert hair[:, 1].max() > size.top
+    assert hair[:, 1].max() > size.top and np.abs(hair[:, 0] - size.middle).max() > size.ears
     assert abs(hat[:, 0].mean() - size.middle) < 1e-3
 
 

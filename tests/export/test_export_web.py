@@ -16,7 +16,9 @@ from safetensors.numpy import load_file
 
 from headstudio.errors import HeadstudioError
 from headstudio.export import web
+from headstudio.export.accessories import accessories
 from headstudio.export.clip import mesh_clip
+from headstudio.export.measure import measure_head
 from headstudio.export.targets import export_avatar
 from headstudio.geometry.camera import Camera
 from headstudio.motion.arkit import NAMES
@@ -72,12 +74,12 @@ def test_everything_named_is_there_and_anybody_may_read_it(folder):
     record = described(folder)
     network = record["repainting"]["network"]
     named = {record["head"], record["texture"], record["motion"], record["repainting"]["blend"]}
-    named |= {network["file"], network["engine"], "avatar.json"}
+    named |= {network["file"], network["engine"], "avatar.json", record["accessories"]["file"]}
     assert {path.name for path in folder.iterdir()} == named | {"index.html", "page.js", "page.css", "THIRD_PARTY.txt"}
     modes = {path.name: path.stat().st_mode for path in folder.iterdir()}
     usual = (folder / "index.html").stat().st_mode  # whatever the umask leaves
     assert all(mode & stat.S_IROTH == usual & stat.S_IROTH for mode in modes.values()), modes
-    assert (record["schema"], record["schema_version"]) == ("headstudio.web_avatar", 1)
+    assert (record["schema"], record["schema_version"]) == ("headstudio.web_avatar", 2)
     assert network["arkit_names"] == list(NAMES)
 
 
@@ -132,6 +134,29 @@ def test_the_pictures_and_the_light_are_the_avatars(avatar, folder):
     assert np.array_equal(blend, avatar.blend[0].numpy())
     assert np.allclose(described(folder)["light_sh"], avatar.light_sh.numpy())
     assert described(folder)["repainting"]["residual"] is True
+
+
+def test_the_accessories_are_the_one_table_fitted_to_this_head(avatar, folder):
+    size = measure_head(avatar.surface())
+    record, arrays = described(folder), load_file(folder / "accessories.safetensors")
+    assert record["look_at_m"] == pytest.approx([size.middle, size.eye_y - 0.02, size.centre])
+    worn = accessories(size)
+    told = record["accessories"]["surfaces"]
+    assert {name: [part["name"] for part in parts] for name, parts in told.items()} == {
+        name: [surface.name for surface in surfaces] for name, surfaces in worn.items()
+    }
+    assert len(arrays) == 3 * sum(map(len, worn.values()))
+    for name, surfaces in worn.items():
+        for surface, part in zip(surfaces, told[name], strict=True):
+            assert part["opacity"] == surface.opacity
+            place = f"{name}/{surface.name}"
+            assert np.allclose(arrays[f"{place}/vertices_m"], surface.vertices_m, atol=1e-7)
+            assert np.array_equal(arrays[f"{place}/triangles"], surface.triangles)
+            colours = arrays[f"{place}/colours"] / 255
+            assert colours.shape == surface.vertices_m.shape
+            assert np.abs(colours.mean(axis=0) - surface.colour).max() < 0.01
+            assert (np.ptp(colours, axis=0).max() > 0.05) == (surface.shade is not None)
+    assert any(surface.shade is not None for surfaces in worn.values() for surface in surfaces)
 
 
 def test_the_performance_is_the_clip(avatar, folder, motion):

@@ -313,7 +313,9 @@ def test_the_webcam_moves_the_head(browser, shown, tmp_path):
         page.close()
 
 
-@pytest.mark.parametrize("lost", ["head.safetensors", "network.onnx", "static.png", "ort.wasm"])
+@pytest.mark.parametrize(
+    "lost", ["head.safetensors", "accessories.safetensors", "network.onnx", "static.png", "ort.wasm"]
+)
 def test_an_incomplete_folder_says_which_file_is_missing(browser, shown, tmp_path, lost):
     folder = tmp_path / "page"
     shutil.copytree(shown.folder, folder)

@@ -1,7 +1,7 @@
 // The files that `headstudio export --to web` writes beside the page.
 import { LinearFilter, LinearMipmapLinearFilter, NoColorSpace, Texture } from "three";
 
-const KINDS = { F32: Float32Array, I32: Int32Array };
+const KINDS = { F32: Float32Array, I32: Int32Array, U8: Uint8Array };
 
 /** A JSON record whose schema and version this page understands. */
 export async function readRecord(name, schema, version) {

@@ -1,11 +1,10 @@
 // Everything of one page together.
-import { Color, Group, LinearSRGBColorSpace, Matrix4, Mesh, PerspectiveCamera, Scene, WebGLRenderer } from "three";
+import { Color, Group, LinearSRGBColorSpace, Matrix4, Mesh, PerspectiveCamera, Scene, Vector3, WebGLRenderer } from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 import { accessories } from "./accessories.js";
 import { readRecord, readTensors, readTexture } from "./files.js";
 import { Head } from "./head.js";
 import { headMaterial, Light } from "./material.js";
-import { measure } from "./measure.js";
 import { Motion } from "./motion.js";
 import { Network } from "./network.js";
 import { buildPanel } from "./panel.js";
@@ -20,9 +19,10 @@ const AVERAGED = 30; // frames over which the rate is averaged
 export class Viewer {
   /** Load the avatar beside the page. */
   static async open(document) {
-    const avatar = await readRecord("avatar.json", "headstudio.web_avatar", 1);
-    const [tensors, base, motion] = await Promise.all([
+    const avatar = await readRecord("avatar.json", "headstudio.web_avatar", 2);
+    const [tensors, worn, base, motion] = await Promise.all([
       readTensors(avatar.head),
+      readTensors(avatar.accessories.file),
       readTexture(avatar.texture),
       avatar.motion && readRecord(avatar.motion, "headstudio.web_motion", 1),
     ]);
@@ -30,12 +30,12 @@ export class Viewer {
     const network = painting && (await Network.load(painting.network, painting.output));
     const blend = painting && (await readTexture(painting.blend));
     document.title = avatar.name;
-    const viewer = new Viewer(document, avatar, tensors, motion);
+    const viewer = new Viewer(document, avatar, tensors, motion, worn);
     await viewer._dress({ base, blend, network, residual: painting?.residual });
     return viewer;
   }
 
-  constructor(document, avatar, tensors, motion) {
+  constructor(document, avatar, tensors, motion, worn) {
     this.document = document;
     this.head = new Head(tensors, avatar.target_names);
     this.motion = motion && new Motion(motion, avatar.target_names);
@@ -46,11 +46,10 @@ export class Viewer {
     this.turn = { ...STILL };
     this.pose = { skull: new Matrix4(), shoulders: new Matrix4() };
     this.source = "sliders";
-    this.joints = Object.fromEntries(
-      avatar.joint_names.map((name, i) => [name, [...tensors.joint_positions_m.slice(3 * i, 3 * i + 3)]]),
-    );
     this.pivot = [...tensors.joint_positions_m.slice(0, 3)];
     this.frames = [];
+    this.target = new Vector3(...avatar.look_at_m);
+    this.accessories = accessories(avatar.accessories.surfaces, worn, this.light);
     this._stage();
   }
 
@@ -92,14 +91,12 @@ export class Viewer {
     this.renderer.outputColorSpace = LinearSRGBColorSpace; // the shaders write sRGB themselves
     this.renderer.setClearColor(new Color().setRGB(...BACKGROUND, LinearSRGBColorSpace));
     this.scene = new Scene();
-    this.size = measure(this.head.vertices_m, this.joints);
     this.camera = new PerspectiveCamera(FIELD_OF_VIEW_DEG, 1, 0.05, 20);
     this.controls = new OrbitControls(this.camera, canvas);
     this.controls.enablePan = false;
     this.controls.minDistance = 0.25;
     this.controls.maxDistance = 3;
     this.look();
-    this.accessories = accessories(this.size, this.light);
     this.skull = new Group().add(...Object.values(this.accessories));
     this.skull.matrixAutoUpdate = false;
     this.scene.add(this.skull);
@@ -109,9 +106,8 @@ export class Viewer {
 
   /** Look from the front, or from aside (positive: the camera moves to the picture's right) and above. */
   look(yawDegrees = 0, pitchDegrees = 0, metres = 0.78) {
-    const { eyeY, centre, middle } = this.size;
     const [yaw, pitch] = [yawDegrees, pitchDegrees].map((angle) => (angle * Math.PI) / 180);
-    this.controls.target.set(middle, eyeY - 0.02, centre);
+    this.controls.target.copy(this.target);
     this.camera.position
       .set(Math.sin(yaw) * Math.cos(pitch), Math.sin(pitch), Math.cos(yaw) * Math.cos(pitch))
       .multiplyScalar(metres)

@@ -12,9 +12,11 @@ _WIRE_M = 0.0016
 _RIM_OF_EYES = 0.4  # width of half a lens against the distance of the eyes
 _RIM_SHARE = 0.82  # height of a rim against its width
 _HAIR_M = 0.016  # how far hair stands off the head
+_OVER_EARS_M = 0.006
 _ROUND, _ALONG = 8, 48  # vertices around and along a wire
 _LATHE = 64
 _HAIR_ROWS, _HAIR_COLUMNS = 40, 244  # four columns a wave of hair
+_STRANDS = 0.25  # how much lighter and darker than the hair its strands are
 
 
 class Surface(NamedTuple):
@@ -29,10 +31,12 @@ class Surface(NamedTuple):
     """sRGB."""
     roughness: float = 0.5
     opacity: float = 1.0
+    shade: np.ndarray | None = None
+    """What the colour is multiplied by at each vertex, in sRGB; None: nothing."""
 
 
 def accessories(size: HeadMeasures) -> dict[str, list[Surface]]:
-    """What a head may wear, by name."""
+    """What a head may wear, by name: the one table, which the web page and the Blender scene get as meshes."""
     return {"glasses": _glasses(size), "hat": _hat(size), "hair": [_hair(size)]}
 
 
@@ -99,7 +103,7 @@ def _hat(size: HeadMeasures) -> list[Surface]:
 
 
 def _hair(size: HeadMeasures) -> Surface:
-    """A cap with waves for strands that hangs to the nape and leaves the face free."""
+    """A cap with waves for strands that hangs over the ears to the nape and leaves the face free."""
     crown = size.eye_y + 0.045
     radii = [size.half_width + _HAIR_M, size.top - crown + _HAIR_M, (size.front - size.back) / 2 + _HAIR_M]
     around = np.linspace(0, 2 * np.pi, _HAIR_COLUMNS, endpoint=False)[None]
@@ -108,9 +112,20 @@ def _hair(size: HeadMeasures) -> Surface:
     strand = 0.5 * np.sin(61 * around) + 0.5 * np.sin(23 * around + 3 * y)
     swell = 1 + 0.012 * strand * np.sin(polar)
     fall = np.where(y < 0, 2.4, 1.0)  # below the crown the hair hangs down
-    places = [size.middle + radii[0] * x * swell, crown + radii[1] * y * fall, size.centre + radii[2] * z * swell]
-    triangles = _grid(_HAIR_ROWS, _HAIR_COLUMNS, closed=True)
-    return Surface("hair", np.stack(places, -1).reshape(-1, 3), triangles, colour=(0.26, 0.15, 0.08), roughness=0.55)
+    wider = max(size.ears + _OVER_EARS_M - radii[0], 0.0) * np.clip(-5 * y, 0, 1) / np.sin(polar)
+    places = [
+        size.middle + (radii[0] + wider) * x * swell,
+        crown + radii[1] * y * fall,
+        size.centre + radii[2] * z * swell,
+    ]
+    return Surface(
+        "hair",
+        np.stack(places, -1).reshape(-1, 3),
+        _grid(_HAIR_ROWS, _HAIR_COLUMNS, closed=True),
+        colour=(0.26, 0.15, 0.08),
+        roughness=0.55,
+        shade=(1 + _STRANDS * strand).reshape(-1),
+    )
 
 
 def _hair_ends(around: np.ndarray) -> np.ndarray:

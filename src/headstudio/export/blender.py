@@ -143,6 +143,7 @@ def _plain(surface: Surface) -> dict[str, Any]:
         "colour": list(surface.colour),
         "roughness": surface.roughness,
         "opacity": surface.opacity,
+        "shade": None if surface.shade is None else surface.shade.round(4).tolist(),
     }
 
 

@@ -20,6 +20,7 @@ _LIGHTS = {  # place about the head in metres (right, towards the viewer, up), s
 _WORLD = (0.05, 0.055, 0.065)
 _LENS_MM, _SENSOR_MM, _HEIGHT_M = 85.0, 36.0, 0.36  # the camera sees so much height at the head
 _FINEST = 1e-4
+_COLOURS = "colours"  # of accessories, a vertex
 
 
 def main(folder: Path) -> None:
@@ -141,16 +142,19 @@ def _add_accessories(bpy: Any, armature: Any, recipe: dict[str, Any]) -> None:
 
 def _accessory(bpy: Any, name: str, surfaces: list[dict[str, Any]]) -> Any:
     mesh = bpy.data.meshes.new(name)
-    vertices, triangles, slots = [], [], []
+    vertices, triangles, slots, colours = [], [], [], []
     for slot, surface in enumerate(surfaces):
         start = len(vertices)
         vertices += [_from_gltf(place) for place in surface["vertices_m"]]
         triangles += [[start + corner for corner in triangle] for triangle in surface["triangles"]]
         slots += [slot] * len(surface["triangles"])
+        for shade in surface["shade"] or [1.0] * len(surface["vertices_m"]):
+            colours += [*(shade * value for value in surface["colour"]), 1.0]
         mesh.materials.append(_plain_material(bpy, surface))
     mesh.from_pydata(vertices, [], triangles)
     mesh.polygons.foreach_set("material_index", slots)
     mesh.polygons.foreach_set("use_smooth", [True] * len(slots))
+    mesh.color_attributes.new(_COLOURS, "BYTE_COLOR", "POINT").data.foreach_set("color_srgb", colours)
     mesh.update()
     return bpy.data.objects.new(name, mesh)
 
@@ -162,6 +166,10 @@ def _plain_material(bpy: Any, surface: dict[str, Any]) -> Any:
     shader = _shader(material)
     _set(shader, {"Base Color": (*colour, 1.0), "Roughness": surface["roughness"], "Alpha": surface["opacity"]})
     material.diffuse_color = (*colour, surface["opacity"])
+    if surface["shade"]:
+        node = material.node_tree.nodes.new("ShaderNodeVertexColor")
+        node.layer_name, node.location = _COLOURS, (-300, 0)
+        material.node_tree.links.new(node.outputs["Color"], shader.inputs["Base Color"])
     if surface["opacity"] < 1 and hasattr(material, "surface_render_method"):
         material.surface_render_method = "BLENDED"
     return material

@@ -10,6 +10,7 @@ _EYE_HALF_DISTANCE_M = 0.031  # of a head without eye joints
 _BROW_M = (0.045, 0.065)  # above the eyes: over the ears, below the crown
 _BRIDGE_M = (-0.012, 0.004)
 _TEMPLES_M = (-0.01, 0.02)
+_EARS_M = (-0.06, 0.02)
 
 
 class HeadMeasures(NamedTuple):
@@ -29,6 +30,8 @@ class HeadMeasures(NamedTuple):
     """z of the bridge of the nose."""
     temples: float
     """Half the head's width before the ears."""
+    ears: float
+    """Half its width with the ears."""
 
     @property
     def eye_y(self) -> float:
@@ -59,6 +62,7 @@ def measure_head(asset: MeshAsset) -> HeadMeasures:
     brow = band(*_BROW_M)
     ridge = band(*_BRIDGE_M) & (aside < 0.004)
     beside = band(*_TEMPLES_M) & (np.abs(depth + 0.035) < 0.012)
+    lobes = band(*_EARS_M) & (np.abs(depth + 0.095) < 0.035)
     return HeadMeasures(
         eyes=eyes,
         top=float(points[:, 1].max()),
@@ -67,6 +71,7 @@ def measure_head(asset: MeshAsset) -> HeadMeasures:
         half_width=_largest(aside[brow], 0.075),
         bridge=_largest(points[ridge, 2], eyes[0, 2] + 0.015),
         temples=_largest(aside[beside], 0.07),
+        ears=_largest(aside[lobes], 0.08),
     )
 
 

@@ -2,29 +2,32 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
+from safetensors import numpy as numpy_tensors
 from safetensors.torch import save
 from torch import Tensor
 
 import headstudio
 from headstudio import storage
 from headstudio.errors import HeadstudioError
+from headstudio.export.accessories import Surface, accessories
 from headstudio.export.clip import with_clip
 from headstudio.export.gltf import check_asset
+from headstudio.export.measure import HeadMeasures, measure_head
 from headstudio.export.network import ARKIT_INPUT, POSE_INPUT, write_network
 from headstudio.export.repaint import steerable_repainting
-from headstudio.export.web_data import head_arrays, performance
+from headstudio.export.web_data import accessory_arrays, head_arrays, performance
 from headstudio.motion.arkit import NAMES
 from headstudio.records.mesh import MeshAsset
 from headstudio.records.motion import Motion
 from headstudio.training.contract import AvatarModel, Repainting, Runtime
 
-SCHEMA, VERSION = "headstudio.web_avatar", 1
+SCHEMA, VERSION = "headstudio.web_avatar", 2
 MOTION_SCHEMA, MOTION_VERSION = "headstudio.web_motion", 1
 PAGE = Path(__file__).parent / "web_page"
 """The built page; `make web` makes it from the folder web/ of the sources, and wheels carry it."""
@@ -32,6 +35,7 @@ ENGINE = ("ort.wasm",)
 """Files of the page that only a network needs."""
 WEBCAM = {"folder": "webcam", "model": "face_landmarker.task"}
 """Where the page looks for the detector that its user may put there."""
+_BELOW_EYES_M = 0.02  # where the page's camera looks, so that the chin is in the picture
 
 
 @torch.no_grad()
@@ -54,12 +58,15 @@ def write_web(avatar: AvatarModel, path: Path, motion: Motion | None) -> None:
     runtime, repainting = steerable_repainting(avatar)
     if repainting is not None and repainting.light_sh is not None and not repainting.light_sh.isfinite().all():
         raise HeadstudioError("the avatar's light is not finite", where=asset.name, next_step="train it again")
+    size = measure_head(asset)
+    worn = accessories(size)
     with storage.replacing_folder(path) as folder:
         _copy_page(folder, engine=repainting is not None)
         _write_head(folder, asset, runtime, repainting)
+        (folder / "accessories.safetensors").write_bytes(numpy_tensors.save(accessory_arrays(worn)))
         if asset.clip is not None:
             _write_compact(folder / "motion.json", MOTION_SCHEMA, MOTION_VERSION, performance(asset, asset.clip))
-        storage.write_json(folder / "avatar.json", SCHEMA, VERSION, _description(asset, repainting))
+        storage.write_json(folder / "avatar.json", SCHEMA, VERSION, _description(asset, repainting, size, worn))
         if (path / WEBCAM["folder"]).is_dir():
             shutil.copytree(path / WEBCAM["folder"], folder / WEBCAM["folder"], dirs_exist_ok=True)
 
@@ -108,7 +115,9 @@ def _write_compact(path: Path, schema: str, version: int, content: Mapping[str, 
     path.write_text(text, encoding="utf-8")
 
 
-def _description(asset: MeshAsset, repainting: Repainting | None) -> dict[str, Any]:
+def _description(
+    asset: MeshAsset, repainting: Repainting | None, size: HeadMeasures, worn: Mapping[str, Sequence[Surface]]
+) -> dict[str, Any]:
     """avatar.json: which files there are and what they mean."""
     light_sh = None if repainting is None or repainting.light_sh is None else repainting.light_sh.double().tolist()
     network = {
@@ -130,6 +139,14 @@ def _description(asset: MeshAsset, repainting: Repainting | None) -> dict[str, A
         "repainting": None
         if repainting is None
         else {"output": repainting.output, "blend": "blend.png", "residual": repainting.residual, "network": network},
+        "look_at_m": [size.middle, size.eye_y - _BELOW_EYES_M, size.centre],
+        "accessories": {
+            "file": "accessories.safetensors",
+            "surfaces": {
+                name: [{"name": surface.name, "opacity": surface.opacity} for surface in surfaces]
+                for name, surfaces in worn.items()
+            },
+        },
         "motion": None if asset.clip is None else "motion.json",
         "webcam": dict(WEBCAM),
     }

@@ -1,12 +1,15 @@
-"""What the web page reads: the head as flat arrays, the performance as JSON."""
+"""What the web page reads: the head and its accessories as flat arrays, the performance as JSON."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import roma
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from headstudio.export.accessories import Surface
 from headstudio.export.seams import split_seams
 from headstudio.records.mesh import MeshAsset, MeshClip
 
@@ -52,6 +55,20 @@ def _sparse_targets(
     counts = moved.sum(1)
     start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     return start.int(), vertex.int(), displacements_m[target, vertex].float()
+
+
+def accessory_arrays(worn: Mapping[str, Sequence[Surface]]) -> dict[str, np.ndarray]:
+    """The meshes of accessories, each array named `accessory/surface/array`; colours are sRGB in 8 bits a vertex."""
+    arrays = {}
+    for accessory, surfaces in worn.items():
+        for surface in surfaces:
+            place = f"{accessory}/{surface.name}"
+            arrays[f"{place}/vertices_m"] = surface.vertices_m.astype(np.float32)
+            arrays[f"{place}/triangles"] = surface.triangles.astype(np.int32)
+            shade = np.ones(len(surface.vertices_m)) if surface.shade is None else surface.shade
+            colours = shade[:, None] * np.array(surface.colour)
+            arrays[f"{place}/colours"] = np.clip(np.round(255 * colours), 0, 255).astype(np.uint8)
+    return arrays
 
 
 def performance(asset: MeshAsset, clip: MeshClip) -> dict[str, Any]:
