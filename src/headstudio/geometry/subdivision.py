@@ -1,4 +1,4 @@
-"""Four-way subdivision: every triangle becomes four, and whatever its points carried goes along by linear interpolation."""
+"""Four-way subdivision: every triangle becomes four, and what its points carried goes along by linear interpolation."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A parametric head with a finer mesh: every table carried to four times the triangles, what does not belong left out."""
+"""A parametric head with a finer mesh: every table carried to four times the triangles, alien parts left out."""
 
 from dataclasses import replace
 
