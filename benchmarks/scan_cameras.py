@@ -79,15 +79,15 @@ def _row(film: Filmed, seed: int, views: int) -> dict:
     capture = Capture.load(folder)
     scan = make_scan(capture, CalibrationConfig(key_frames=KeyFrameConfig(count=views)))
     scan.save(film.video.parent / f"scan{views}")
-    rotation_deg, position_pct, _ = _errors(scan.T_camera_world, film.T_camera_head[scan.frames])
+    rotation_deg, position_pct, _ = camera_errors(scan.T_camera_world, film.T_camera_head[scan.frames])
     crop = capture.views[0].crop
     focal_px = float(film.K_px[0, 0]) * capture.size_px / crop.side_px
     told = {
         "cameras": scan.cameras.value,
         "light": scan.light.value,
         "views": f"{scan.views}/{scan.residuals.offered}",
-        "rotation_deg": _summary(rotation_deg),
-        "position_pct": _summary(position_pct),
+        "rotation_deg": summary(rotation_deg),
+        "position_pct": summary(position_pct),
         "focal_error_pct": round(100 * (float(scan.K_px[0, 0, 0]) / focal_px - 1), 2),
         "reprojection_px": round(scan.residuals.reprojection_px, 3),
         "landmarks_px": round(scan.residuals.landmarks_px, 3),
@@ -95,10 +95,10 @@ def _row(film: Filmed, seed: int, views: int) -> dict:
         "scale": scan.scale.source.value,
         "scale_deviation_pct": round(100 * scan.scale.deviation, 2),
     }
-    return told | _metres(film, scan, seed)
+    return told | metres(film, scan, seed)
 
 
-def _metres(film: Filmed, scan: Scan, seed: int) -> dict:
+def metres(film: Filmed, scan: Scan, seed: int) -> dict:
     """How long the scan's metre is in truth, for a person whose iris is drawn from the population.
 
     Lengths are those of the face: its landmarks, triangulated in the scan, against the same points of the true head.
@@ -143,12 +143,12 @@ def _skull(folder: Path) -> dict:
     }
 
 
-def _summary(values: Tensor) -> list[float]:
+def summary(values: Tensor) -> list[float]:
     """Median and largest."""
     return [round(float(values.median()), 3), round(float(values.max()), 3)]
 
 
-def _errors(found: Tensor, true: Tensor) -> tuple[Tensor, Tensor, float]:
+def camera_errors(found: Tensor, true: Tensor) -> tuple[Tensor, Tensor, float]:
     """Rotation errors, position errors and the length of the scan's unit in truth, after one similarity."""
     found, true = found.double(), true.double()
     a = -(found[:, :3, :3].transpose(1, 2) @ found[:, :3, 3:])[..., 0]

@@ -71,14 +71,19 @@ def head_scan(folder: Path, model: Path) -> Filmed:
     return Filmed(place / "clip.mp4", camera.K_px, poses, None)
 
 
+def bust_m(points: Tensor) -> Tensor:
+    """Points of the head scan, given in its file's unit, in the head frame of its film."""
+    low, high = points.amin(0), points.amax(0)
+    middle = (low + high) / 2 + torch.tensor(_EYES_FROM_MIDDLE) * (high - low)
+    return (points - middle) * (_SCAN_HEIGHT_M / float(high[1] - low[1]))
+
+
 class _Bust:
     """The textured scan in the head frame: y up, face to +z, origin near the eyes."""
 
     def __init__(self, model: Path) -> None:
         points, self.mesh, self.texture = read_head_scan(model)
-        low, high = points.amin(0), points.amax(0)
-        middle = (low + high) / 2 + torch.tensor(_EYES_FROM_MIDDLE) * (high - low)
-        self.points_m = (points - middle) * (_SCAN_HEIGHT_M / float(high[1] - low[1]))
+        self.points_m = bust_m(points)
         self.light = _light()
         self.wall = _wall()
 

@@ -29,9 +29,9 @@ from headstudio.geometry.rigid import from_rotation, transform
 from headstudio.geometry.topology import connect, euler_characteristic, is_manifold
 from headstudio.render.light import turned
 from headstudio.render.mesh import MeshTopology, render_surface
-from headstudio.render.rasterise import rasterise
 from headstudio.scan.config import MESH_PRESETS, MeshConfig
 from headstudio.scan.deferred_shading import ReconstructedMesh, reconstruct
+from scan_judging import clay, spread, times_seen
 from tracking_surface import Surface
 
 SCAN = Path(__file__).parents[2] / "shared" / "data" / "models" / "lee_perry_smith"
@@ -99,31 +99,13 @@ def film(truth: Truth, size_px: int) -> Pictures:
 
 def face_points(truth: Truth) -> Tensor:
     """Points spread evenly over the true face that two cameras see at least."""
-    corners = truth.vertices_m[truth.mesh.triangles]
-    areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
-    generator = torch.Generator().manual_seed(0)
-    chosen = torch.multinomial(areas, 8 * SAMPLES, replacement=True, generator=generator)
-    share = torch.rand(len(chosen), 2, generator=generator)
-    share = torch.where(share.sum(1, keepdim=True) > 1, 1 - share, share)
-    a, b, c = corners[chosen].unbind(1)
-    points = a + share[:, :1] * (b - a) + share[:, 1:] * (c - a)
+    points = spread(truth.vertices_m, truth.mesh.triangles, 8 * SAMPLES)
     unit = HEAD_M / (CROWN - CHIN)
     middle = (CROWN + CHIN) / 2
     height, depth = points[:, 1] / unit + middle, points[:, 2] / unit
     points = points[(height > CHIN) & (height < BROW) & (depth > EAR_PLANE)]
-    return points[_times_seen(truth, points) >= 2][:SAMPLES]
-
-
-def _times_seen(truth: Truth, points: Tensor) -> Tensor:
     camera = Camera.from_focal(1024 * DISTANCE_M / (FIELD * HEAD_M), 1024, 1024)
-    times = torch.zeros(len(points))
-    for T in cameras():
-        depth = rasterise(transform(T, truth.vertices_m)[None], truth.mesh.triangles, camera).depth_m[0]
-        places, own = camera.project(transform(T, points))
-        column, row = places.long().clamp(0, 1023).unbind(1)
-        within = ((places >= 0) & (places < 1024)).all(1)
-        times += within & (own < depth[row, column] + 0.001)
-    return times
+    return points[times_seen(points, truth.vertices_m, truth.mesh.triangles, cameras(), camera) >= 2][:SAMPLES]
 
 
 def judge(found: ReconstructedMesh, truth: Truth) -> dict[str, float]:
@@ -157,25 +139,10 @@ def picture(found: ReconstructedMesh, truth: Truth, path: Path, size_px: int = 3
         (found.vertices_m, found.triangles, torch.full_like(tint, 0.8)),
         (found.vertices_m, found.triangles, tint),
     ]
-    cells = [torch.cat([_clay(*row, T, size_px) for T in cameras()[[0, 4, 8, 15]]], 1) for row in rows]
+    camera = Camera.from_focal(size_px * DISTANCE_M / (FIELD * HEAD_M), size_px, size_px)
+    cells = [torch.cat([clay(*row, T, camera) for T in cameras()[[0, 4, 8, 15]]], 1) for row in rows]
     pixels = (torch.cat(cells).clamp(0, 1) * 255).byte().numpy()
     Image.fromarray(pixels).save(path)
-
-
-def _clay(vertices_m: Tensor, triangles: Tensor, colours: Tensor, T: Tensor, size_px: int) -> Tensor:
-    camera = Camera.from_focal(size_px * DISTANCE_M / (FIELD * HEAD_M), size_px, size_px)
-    points = transform(T, vertices_m)
-    # Flat over the atlas: one colour a triangle is painted by a texture of one texel a triangle.
-    fragments = rasterise(points[None], triangles, camera)
-    corners = points[triangles]
-    normals = torch.nn.functional.normalize(
-        torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    )
-    light = torch.nn.functional.normalize(torch.tensor([-0.5, -0.6, -0.7]), dim=0)
-    shade = 0.15 + 0.85 * (normals @ light).clamp_min(0)
-    painted = colours[triangles].mean(1) * shade[:, None]
-    index = fragments.triangle[0].long()
-    return torch.where(index[..., None] >= 0, painted[index.clamp_min(0)], 1.0)
 
 
 class Bars:

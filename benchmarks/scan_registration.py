@@ -41,10 +41,10 @@ from headstudio.report.scan_report import write_scan_report
 from headstudio.scan.alignment import LandmarkCloud, align, landmark_cloud
 from headstudio.scan.config import MESH_PRESETS
 from headstudio.scan.deferred_shading import reconstruct
-from headstudio.scan.fitting import fitted_skin
 from headstudio.scan.registering import with_registration
 from headstudio.scan.registration_config import REGISTRATION_PRESETS
 from headstudio.tracking.observations import IRISES, OVAL
+from scan_judging import skin_triangles
 from scan_mesh import HEAD_M, SCAN, VIEWS, Bars, Truth, face_points, film, read_scan
 from tracking_surface import Surface
 
@@ -112,11 +112,9 @@ def from_landmarks(head: HeadModel, cloud: LandmarkCloud) -> tuple[Tensor, Tenso
 
 def judge(head: HeadModel, posed_m: Tensor, T_head_scan: Tensor, truth: Truth) -> dict[str, float]:
     """Distances in percent of the head's height."""
-    skin = fitted_skin(head) | head.region("ears", "neck", "scalp")
-    skin &= ~head.region("eyelashes", "eyeballs", "teeth", "tongue", "mouth_cavity")
     there = transform(invert(T_head_scan), posed_m)
     points = face_points(truth)
-    foot, _ = Surface(there, head.triangles[skin[head.triangles].all(1)]).nearest(points)
+    foot, _ = Surface(there, skin_triangles(head)).nearest(points)
     scores: dict[str, float] = {}
     back = Surface(truth.vertices_m, truth.mesh.triangles).distance(foot)
     for name, distance in (("to_head", (foot - points).norm(dim=1)), ("to_truth", back)):
