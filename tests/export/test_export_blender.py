@@ -16,7 +16,8 @@ import headstudio
 from headstudio.errors import HeadstudioError
 from headstudio.export import blender
 from headstudio.export.accessories import accessories
-from headstudio.export.blender import find_blender, frame_rate, on_grid
+from headstudio.export.blender import find_blender, on_grid
+from headstudio.export.clip import frame_rate
 from headstudio.export.measure import measure_head
 from headstudio.export.targets import ExportOptions, export_avatar
 from headstudio.geometry.camera import Camera

@@ -30,6 +30,15 @@ class Options(Common):
     """The performance is of the avatar's own person in front of the same camera."""
     pose: tuple[str, ...] = ()
     """How the head of an OBJ stands: ARKit weights such as jawOpen=0.5 mouthSmileLeft=1."""
+    baked: str | None = None
+    """For --to glb with a performance: png or jpg writes, beside the file, the texture that the avatar's network paints
+    in each frame, for engines that flip pictures; jpg is smaller and not exact."""
+    baked_px: int = 1024
+    """Of baked pictures: most texels a side."""
+    baked_crop: bool = False
+    """Of baked pictures: only the rectangle that ever changes, to be copied into the texture."""
+    baked_once: bool = False
+    """Of baked pictures: equal ones are written once."""
     blender: str | None = None
     """For --to blender: a Blender executable, or a Python that has bpy. Otherwise HEADSTUDIO_BLENDER or `blender`."""
     background: str = "white"
@@ -47,9 +56,11 @@ def run(options: Options, display: Display) -> Result:
 def _export_avatar(options: Options, display: Display) -> Result:
     from headstudio.cli.sources import load_performance, load_subject
     from headstudio.drivers.drive import DriveConfig, transferred
+    from headstudio.export.sequence import BakeOptions, sequence_folder
     from headstudio.export.targets import ExportOptions, export_avatar
 
-    extras = ExportOptions(_weights(options.pose), options.blender)
+    bake = options.baked and BakeOptions(options.baked, options.baked_px, options.baked_crop, options.baked_once)
+    extras = ExportOptions(_weights(options.pose), options.blender, bake or None, display)
     avatar, _, at_rest = load_subject(options.avatar)
     motion, warnings = None, []
     if options.performance is not None:
@@ -57,13 +68,21 @@ def _export_avatar(options: Options, display: Display) -> Result:
         performance, _ = load_performance(options.performance, work, display)
         motion, warnings = transferred(performance, avatar, at_rest, DriveConfig(own=options.own))
     written = export_avatar(avatar, options.to, options.output, motion, extras)
-    files = [written] if written.is_file() else [path for path in written.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
+    size = _bytes_in(written)
     content = {"file": written, "bytes": size, "target": options.to, "warnings": warnings}
     told = f"{written} is written ({size / 1e6:.1f} MB)."
+    if bake:
+        pictures = sequence_folder(written)
+        content["pictures"] = pictures
+        told += f" Its pictures are in {pictures} ({_bytes_in(pictures) / 1e6:.1f} MB)."
     if (written / "index.html").is_file():
         told += f" Look at it with `python -m http.server -d {written}`."
     return Result("\n".join([*warnings, told]), content)
+
+
+def _bytes_in(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
 
 
 def _weights(assignments: tuple[str, ...]) -> dict[str, float]:

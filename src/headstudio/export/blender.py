@@ -17,12 +17,13 @@ from torch import Tensor
 from headstudio import storage
 from headstudio.errors import HeadstudioError
 from headstudio.export.accessories import Surface, accessories
-from headstudio.export.clip import with_clip
+from headstudio.export.clip import RATE_FPS, frame_rate, with_clip
 from headstudio.export.gltf import check_asset, write_glb
 from headstudio.export.measure import measure_head
-from headstudio.export.repaint import painted_frames, steerable_repainting
+from headstudio.export.repaint import painted_frames, repainted_surface, steerable_repainting
+from headstudio.export.sequence import check_place
 from headstudio.motion.resample import resample
-from headstudio.records.mesh import MeshAsset, MeshPart
+from headstudio.records.mesh import MeshAsset
 from headstudio.records.motion import Motion
 from headstudio.training.contract import AvatarModel
 
@@ -30,10 +31,7 @@ SCHEMA, VERSION = "headstudio.blender_scene", 1
 SCRIPT = Path(__file__).with_name("blender_scene.py")
 """Run by Blender's own Python."""
 VARIABLE = "HEADSTUDIO_BLENDER"
-RATE_FPS = 30
-"""Of a scene without a performance."""
 _LONGEST_S = 1800  # for Blender to make the scene
-_WHOLE_FPS = 0.005  # a rate nearer than this to a whole number is that number
 
 
 def write_blender(avatar: AvatarModel, path: Path, motion: Motion | None, blender: str | None = None) -> None:
@@ -47,7 +45,7 @@ def write_blender(avatar: AvatarModel, path: Path, motion: Motion | None, blende
     """
     command = find_blender(blender)
     pictures = path.with_name(f"{path.stem}.painted")
-    _check_place(pictures)
+    check_place(pictures, {".png"})
     rate_fps = RATE_FPS if motion is None else frame_rate(motion)
     with tempfile.TemporaryDirectory() as parts:
         folder = Path(parts)
@@ -71,14 +69,6 @@ def find_blender(given: str | None) -> list[str]:
     if Path(found).name.lower().startswith("python"):
         return [found, "-I", str(SCRIPT)]
     return [found, "--background", "--factory-startup", "--python-exit-code", "1", "--python", str(SCRIPT), "--"]
-
-
-def frame_rate(motion: Motion) -> float:
-    """Frames a second by the median distance of frames: whole where it is nearly, at least 1."""
-    if len(motion) < 2:
-        return RATE_FPS
-    rate = max(1.0 / float(motion.times_s.diff().median()), 1.0)
-    return float(round(rate)) if abs(rate - round(rate)) < _WHOLE_FPS else rate
 
 
 def on_grid(motion: Motion, rate_fps: float) -> Motion:
@@ -114,7 +104,7 @@ def _write_parts(avatar: AvatarModel, folder: Path, motion: Motion | None, rate_
         motion = on_grid(motion, rate_fps)
         frames = len(motion)
         if repainting is not None:
-            asset = _repainted_surface(asset, repainting.static)
+            asset = repainted_surface(asset, repainting.static)
             (folder / "painted").mkdir()
             for frame, picture in enumerate(painted_frames(runtime, repainting, motion), 1):
                 _write_picture(folder / "painted" / f"{frame:04d}.png", picture)
@@ -127,12 +117,6 @@ def _write_parts(avatar: AvatarModel, folder: Path, motion: Motion | None, rate_
         asset = replace(asset, clip=replace(asset.clip, times_s=whole.times_s))
     write_glb(folder / "head.glb", asset)
     storage.write_json(folder / "recipe.json", SCHEMA, VERSION, recipe(asset, rate_fps, frames, painted))
-
-
-def _repainted_surface(asset: MeshAsset, static: Tensor) -> MeshAsset:
-    """All triangles under the albedo: the method's own renderer draws, and has painted, every one."""
-    everything = MeshPart("head", torch.ones(len(asset.triangles), dtype=torch.bool))
-    return replace(asset, texture=static.cpu(), parts=(everything,))
 
 
 def _plain(surface: Surface) -> dict[str, Any]:
@@ -163,16 +147,6 @@ def _run(command: list[str]) -> None:
             f"Blender did not make the scene: {said[-1].strip().rstrip('.') if said else 'it said nothing'}",
             where=command[0],
             next_step="use Blender 4.2 or newer, or a Python in which `import bpy` works",
-        )
-
-
-def _check_place(pictures: Path) -> None:
-    """A folder of pictures is replaced only if it holds nothing else."""
-    if pictures.exists() and (
-        not pictures.is_dir() or any(not (p.suffix == ".png" and p.stem.isdigit()) for p in pictures.iterdir())
-    ):
-        raise HeadstudioError(
-            "something else is here already", where=pictures, next_step="choose another name for the .blend"
         )
 
 

@@ -13,6 +13,18 @@ from headstudio.records.channels import ARKIT, HEAD_POSE, HEAD_ROTATION, NECK
 from headstudio.records.mesh import MeshAsset, MeshClip
 from headstudio.records.motion import Motion
 
+RATE_FPS = 30
+"""Of what has no clock of its own."""
+_WHOLE_FPS = 0.005  # a rate nearer than this to a whole number is that number
+
+
+def frame_rate(motion: Motion) -> float:
+    """Frames a second by the median distance of frames: whole where it is nearly, at least 1."""
+    if len(motion) < 2:
+        return RATE_FPS
+    rate = max(1.0 / float(motion.times_s.diff().median()), 1.0)
+    return float(round(rate)) if abs(rate - round(rate)) < _WHOLE_FPS else rate
+
 
 def with_clip(asset: MeshAsset, motion: Motion, name: str = "performance") -> MeshAsset:
     """The asset with a motion's clip in place of its own."""

@@ -10,7 +10,9 @@ from headstudio.export.blender import write_blender
 from headstudio.export.clip import with_clip
 from headstudio.export.gltf import write_glb
 from headstudio.export.obj import write_obj
+from headstudio.export.sequence import BakeOptions, write_baked_glb
 from headstudio.export.web import write_web
+from headstudio.progress import Progress, Silent
 from headstudio.records.motion import Motion
 from headstudio.training.contract import AvatarModel, Capability
 
@@ -23,6 +25,10 @@ class ExportOptions:
     """Weights of morph targets by name, for forms that stand still."""
     blender: str | None = None
     """A Blender executable, or a Python that has bpy."""
+    bake: BakeOptions | None = None
+    """Bake what the network paints during the performance, for engines that flip pictures."""
+    progress: Progress = field(default_factory=Silent)
+    """Told how far the pictures are."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,14 @@ class ExportTarget:
     """Writes an avatar, with a performance if there is one."""
     stands_still: bool = False
     """It takes a pose and no performance; the others the other way round."""
+    bakes: bool = False
+    """A sequence of pictures can be put beside it."""
 
 
 def _write_glb(avatar: AvatarModel, path: Path, motion: Motion | None, options: ExportOptions) -> None:
+    if motion is not None and options.bake is not None:
+        write_baked_glb(avatar, path, motion, options.bake, options.progress)
+        return
     asset = avatar.surface()
     write_glb(path, asset if motion is None else with_clip(asset, motion))
 
@@ -65,6 +76,7 @@ TARGETS: Mapping[str, ExportTarget] = MappingProxyType(
             ".glb",
             frozenset({Capability.SURFACE}),
             _write_glb,
+            bakes=True,
         ),
         "web": ExportTarget(
             "a folder with a page that any static web server shows; the avatar's network runs in the browser",
@@ -113,6 +125,12 @@ def export_avatar(
         raise HeadstudioError(f"{target} stands still", next_step="leave the performance out, or give a pose")
     if options.pose and not chosen.stands_still:
         raise HeadstudioError(f"{target} takes no pose", next_step="give a performance instead")
+    if options.bake is not None and (motion is None or not chosen.bakes):
+        baking = ", ".join(name for name, other in TARGETS.items() if other.bakes)
+        raise HeadstudioError(
+            "there is no performance to bake" if chosen.bakes else f"{target} bakes no pictures",
+            next_step=f"export to {baking} with a performance",
+        )
     path = Path(path)
     path = path if path.suffix == chosen.suffix else path.with_name(path.name + chosen.suffix)
     chosen.write(avatar, path, motion, options)
