@@ -5,7 +5,7 @@ import torch
 
 from headstudio.geometry.graph import unique_edges
 from headstudio.heads import load_head
-from headstudio.heads.refined import NECK_BELOW_FACE_M, WHOLE, refined_head, refined_offsets
+from headstudio.heads.refined import NECK_BELOW_FACE_M, WHOLE, refined_head, refined_values
 from support.small_head import small_head
 
 
@@ -84,7 +84,7 @@ def test_lower_neck_and_lashes_are_gone_and_nothing_else_tore(coarse, fine):
 
 def test_offsets_are_carried_like_the_mesh(coarse, fine):
     offsets = 0.01 * torch.randn(coarse.vertices, 3, generator=torch.Generator().manual_seed(2))
-    carried = refined_offsets(coarse, fine, offsets, 1)
+    carried = refined_values(coarse, offsets, 1)
     assert torch.equal(carried[: coarse.vertices], offsets)
     identity = torch.zeros(1, coarse.identities)
     before = coarse.landmark_points(coarse.neutral(identity, offsets[None]))

@@ -31,16 +31,15 @@ def refined_head(head: HeadModel, steps: int = 1) -> HeadModel:
     return HeadModel(data)
 
 
-def refined_offsets(
-    coarse: HeadModel, fine: HeadModel, offsets_m: Float[Tensor, "vertices 3"], steps: int
-) -> Float[Tensor, "after 3"]:
-    """Offsets of the coarse head's vertices at all vertices of `refined_head(coarse, steps)`."""
+def refined_values(
+    coarse: HeadModel, values: Float[Tensor, "vertices channels"], steps: int
+) -> Float[Tensor, "after channels"]:
+    """Values of the coarse head's vertices, such as offsets, at all vertices of `refined_head(coarse, steps)`."""
     data = _without(coarse.data, _left_out(coarse.data))
     for _ in range(steps):
         cut = subdivide(data.triangles, len(data.template_m), _skin(data))
-        offsets_m, data = cut.carry(offsets_m), _subdivided(data)
-    assert len(offsets_m) == fine.vertices
-    return offsets_m
+        values, data = cut.carry(values), _subdivided(data)
+    return values
 
 
 def _left_out(data: HeadData) -> Bool[Tensor, " triangles"]:

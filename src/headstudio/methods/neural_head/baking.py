@@ -1,0 +1,125 @@
+"""Textures on the atlas: the one that training starts from, and the one that engines get."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from headstudio.geometry.camera import Camera
+from headstudio.geometry.rigid import from_rotation, transform
+from headstudio.heads.base import Articulation, HeadModel
+from headstudio.motion.articulation import vertices_in_camera
+from headstudio.records.capture import Annotation
+from headstudio.records.channels import GAZE, HEAD_POSE, JAW, NECK, Channels, View, expression_of
+from headstudio.render.mesh import MeshTopology
+from headstudio.texture.fill import pull_push
+from headstudio.texture.texels import TexelMap
+from headstudio.texture.unproject import Observation, UnprojectionConfig, unproject
+from headstudio.training.batches import usable_training_frames
+from headstudio.training.contract import Source
+
+if TYPE_CHECKING:
+    from headstudio.methods.neural_head.model import NeuralHead
+
+_TRUSTED = 20
+"""Weight of a texel, as `unproject` sums it, times this is the share of its own colour in it."""
+_YAWS_DEG, _PITCHES_DEG = (0.0, 35.0, -35.0, 75.0, -75.0, 120.0, -120.0, 180.0), (0.0, 35.0, -30.0)
+_DISTANCE_M, _HALF_FIELD_M = 1.5, 0.19
+_OPEN_WEIGHT = 0.02
+"""What an open mouth says of texels that the closed one shows hardly counts."""
+
+
+@torch.no_grad()
+def first_texture(
+    source: Source, head: HeadModel, neutral_m: Float[Tensor, "1 vertices 3"], size_px: int, frames: int
+) -> Float[Tensor, "3 size size"]:
+    """The mean of training frames spread over head orientations, sRGB, on the atlas of the tracked head."""
+    observations = (_observed(source, head, neutral_m, frame) for frame in _spread(source, frames))
+    return _on_atlas(observations, head, size_px)
+
+
+def _on_atlas(observations: Iterator[Observation], head: HeadModel, size_px: int) -> Float[Tensor, "3 size size"]:
+    data = head.data
+    mesh = MeshTopology(data.triangles, data.uv, data.uv_triangles)
+    texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, size_px)
+    found = unproject(observations, mesh, texels, UnprojectionConfig())
+    return pull_push(found.texture, (found.weight * _TRUSTED).clamp(0, 1)).clamp(0, 1)
+
+
+def _spread(source: Source, count: int) -> list[int]:
+    """Training frames from all quantiles of the sideways turn, the surest of each."""
+    frames = usable_training_frames(source)
+    order = torch.argsort(source.track.T_world_head[frames][:, 0, 2])
+    bins = torch.tensor_split(order, min(count, len(frames)))
+    confidence = source.track.confidence[frames]
+    return [frames[int(part[confidence[part].argmax()])] for part in bins]
+
+
+def _observed(source: Source, head: HeadModel, neutral_m: Tensor, frame: int) -> Observation:
+    capture, track = source.capture, source.track
+    view = track.view(torch.tensor([frame]))
+    trust = capture.views[0].valid[None].float()
+    if Annotation.MATTE in capture.annotations:
+        trust = trust * (capture.matte(frame).float() / 255)
+    vertices_m = vertices_in_camera(head, neutral_m, track.motion().at([frame]), view)[0]
+    return Observation(
+        capture.image(frame).float() / 255, trust, vertices_m, view.camera, float(track.confidence[frame])
+    )
+
+
+@torch.no_grad()
+def baked_texture(model: "NeuralHead", size_px: int) -> Float[Tensor, "3 size size"]:
+    """The avatar at rest, photographed from all sides and laid on the atlas; the mouth's inside from an open one."""
+    head = model.shape.head
+    return _on_atlas(_photographs(model), head, size_px)
+
+
+def _photographs(model: "NeuralHead") -> Iterator[Observation]:
+    head = model.shape.head
+    rest, opened = head.rest(), _open_mouth(head)
+    for state, weight in ((rest, 1.0), (opened, _OPEN_WEIGHT)):
+        for yaw_deg in _YAWS_DEG if weight == 1 else _YAWS_DEG[:3]:
+            for pitch_deg in _PITCHES_DEG:
+                yield _photograph(model, state, yaw_deg, pitch_deg, weight)
+
+
+def _open_mouth(head: HeadModel) -> Articulation:
+    from headstudio.motion.arkit import INDEX, NAMES
+
+    weights = torch.zeros(1, len(NAMES))
+    weights[0, INDEX["jawOpen"]] = 0.8
+    return head.from_arkit(weights)
+
+
+def _photograph(
+    model: "NeuralHead", state: Articulation, yaw_deg: float, pitch_deg: float, weight: float
+) -> Observation:
+    size_px = model.config.size_px
+    camera = Camera.from_focal(size_px / 2 / _HALF_FIELD_M * _DISTANCE_M, size_px, size_px)
+    camera = Camera(camera.K_px[None], size_px, size_px)
+    turn = torch.tensor([0.0, yaw_deg, 0.0]).deg2rad(), torch.tensor([pitch_deg, 0.0, 0.0]).deg2rad()
+    facing = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    rotation = facing @ roma.rotvec_to_rotmat(turn[1]) @ roma.rotvec_to_rotmat(turn[0])
+    middle_m = torch.tensor([0.0, -0.02, -0.06])
+    place_m = torch.tensor([0.0, 0.0, _DISTANCE_M]) - rotation @ middle_m
+    T_camera_head = from_rotation(rotation, place_m)[None]
+    channels = channels_of(model.shape.head, state)
+    view = View(camera, T_camera_head)
+    drawn = model.drawn(channels, view)
+    posed = model.shape.head.pose(model.neutral_m(channels), state)
+    vertices_m = transform(T_camera_head, posed)[0]
+    return Observation(drawn.rgb[0].clamp(0, 1), drawn.alpha[0], vertices_m, camera, weight)
+
+
+def channels_of(head: HeadModel, state: Articulation) -> Channels:
+    """The channels of a head in a state that stands at the origin of the world, facing as its own axes do."""
+    return {
+        expression_of(head.name): state.expression,
+        JAW: state.jaw_rad,
+        GAZE: state.gaze_rad,
+        NECK: state.neck_rad,
+        HEAD_POSE: torch.diag(torch.tensor([1.0, 1.0, 1.0, 1.0]))[None],
+    }
