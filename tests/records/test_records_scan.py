@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from headstudio.errors import HeadstudioError
 from headstudio.records.scan import (
@@ -16,6 +17,7 @@ from headstudio.records.scan import (
     Residuals,
     ScaleSource,
     Scan,
+    SkinTexture,
     SparsePoints,
 )
 from headstudio.records.track import HeadIdentity
@@ -44,6 +46,15 @@ def small_scan(views=3, size=8):
     )
 
 
+def texture(light_sh=None):
+    albedo = torch.randint(0, 255, (3, 16, 16), generator=torch.Generator().manual_seed(4), dtype=torch.uint8)
+    return SkinTexture(albedo, torch.eye(16) > 0, light_sh)
+
+
+def unlit_scan():
+    return replace(full_scan(), texture=texture())
+
+
 def full_scan():
     triangles = torch.tensor([[0, 1, 2]])
     return replace(
@@ -51,10 +62,12 @@ def full_scan():
         points=SparsePoints(torch.rand(5, 3), torch.zeros(5, 3, dtype=torch.uint8)),
         mesh=RawMesh(torch.rand(3, 3), triangles),
         identity=HeadIdentity("makehuman", torch.rand(80), torch.rand(10, 3)),
+        texture=texture(torch.rand(9, 3)),
+        relative_focal=0.9,
     )
 
 
-@pytest.mark.parametrize("make", [small_scan, full_scan])
+@pytest.mark.parametrize("make", [small_scan, full_scan, unlit_scan])
 def test_it_comes_back_as_it_was(tmp_path, make):
     scan = make()
     scan.save(tmp_path / "scan")
@@ -62,10 +75,10 @@ def test_it_comes_back_as_it_was(tmp_path, make):
     for name, value in vars(scan).items():
         if isinstance(value, torch.Tensor):
             assert torch.equal(torch.nan_to_num(value), torch.nan_to_num(getattr(again, name))), name
-        elif name not in ("residuals", "points", "mesh", "identity"):
+        elif name not in ("residuals", "points", "mesh", "identity", "texture"):
             assert getattr(again, name) == value, name
     assert math.isnan(again.residuals.reprojection_px) and again.residuals.offered == 4
-    for part in ("points", "mesh", "identity"):
+    for part in ("points", "mesh", "identity", "texture"):
         ours, theirs = getattr(scan, part), getattr(again, part)
         assert (ours is None) == (theirs is None)
         if ours is not None:
@@ -125,6 +138,16 @@ def test_damage_is_told_in_one_sentence(tmp_path, damage, told):
         Scan.load(tmp_path / "scan")
 
 
+def test_a_lost_picture_of_the_texture_is_told(tmp_path):
+    full_scan().save(tmp_path / "scan")
+    (tmp_path / "scan" / "texture" / "seen.png").unlink()
+    with pytest.raises(HeadstudioError, match="picture cannot be read"):
+        Scan.load(tmp_path / "scan")
+    Image.new("L", (4, 4)).save(tmp_path / "scan" / "texture" / "seen.png")
+    with pytest.raises(HeadstudioError, match="damaged"):
+        Scan.load(tmp_path / "scan")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -132,6 +155,7 @@ def test_damage_is_told_in_one_sentence(tmp_path, damage, told):
         {"K_px": torch.full((3, 3, 3), torch.nan)},
         {"scale": MetricScale(ScaleSource.IRIS, -0.1, 1)},
         {"mesh": RawMesh(torch.rand(2, 3), torch.tensor([[0, 1, 2]]))},
+        {"texture": texture()},
     ],
 )
 def test_what_contradicts_itself_is_not_written(tmp_path, change):

@@ -10,10 +10,14 @@ from headstudio.geometry.camera import Camera
 from headstudio.records.track import neutral_light
 from headstudio.render.antialias import antialias
 from headstudio.render.composite import over
+from headstudio.render.colour import srgb_to_linear
 from headstudio.render.labels import label_image, triangle_labels
+from headstudio.render.light import spherical_harmonics
 from headstudio.render.mesh import MeshTopology, render_surface
+from headstudio.render.normals import vertex_normals
 from headstudio.render.rasterise import interpolate, rasterise
 from headstudio.render.texture import build_pyramid, sample_texture
+from headstudio.render.transfer import reached_share, shadowed_harmonics
 
 CAMERA = Camera.from_focal(200.0, 96, 80)
 
@@ -201,3 +205,30 @@ def test_rendering_writes_nothing_to_the_terminal():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout + run.stderr == ""
+
+
+def test_a_share_of_the_light_falls_on_what_is_shadowed():
+    points, mesh = ball()
+    texture = torch.full((1, 3, 8, 8), 0.8)
+    whole = render_surface(placed(points), mesh, CAMERA, texture, neutral_light(1))
+    half = render_surface(
+        placed(points), mesh, CAMERA, texture, neutral_light(1), light_share=torch.full((1, len(points), 3), 0.5)
+    )
+    inside = whole.mask > 0.999
+    lit = [srgb_to_linear(surface.image)[inside.expand_as(surface.image)] for surface in (whole, half)]
+    assert torch.allclose(lit[1], 0.5 * lit[0], atol=1e-4)
+
+
+def test_in_the_open_all_of_the_light_arrives_and_in_a_pit_less():
+    points, triangles = sphere(24)
+    points = 0.1 * points  # as large as a head
+    bare = spherical_harmonics(vertex_normals(points[None], triangles)[0])
+    light_sh = neutral_light(2)
+    light_sh[1, 3], light_sh[1, 1] = 0.8, -0.4
+    open_ = reached_share(shadowed_harmonics(points, triangles), bare, light_sh)
+    assert (open_ - 1).abs().max() < 0.06
+    # A wide bowl over the upper half keeps the light from above away.
+    wall = torch.where(points[:, 1:2] > 0, points * 1.3, points * torch.tensor([1.3, 0.0, 1.3]))
+    both = torch.cat([points, wall]), torch.cat([triangles, triangles + len(points)])
+    reached = reached_share(shadowed_harmonics(*both)[: len(points)], bare, light_sh)
+    assert reached[:, points[:, 1] > 0.03].mean() < 0.6 and reached.min() >= 0

@@ -11,6 +11,7 @@ from headstudio.geometry.camera import Camera
 from headstudio.geometry.rigid import from_rotation, invert, rigid, transform
 from headstudio.heads import load_head
 from headstudio.heads.base import HeadModel
+from headstudio.progress import Silent
 from headstudio.records.scan import CameraSource, LightMode, MetricScale, RawMesh, Residuals, ScaleSource, Scan
 from headstudio.render.closest import SurfaceIndex
 from headstudio.render.rasterise import interpolate, rasterise
@@ -26,6 +27,10 @@ from headstudio.scan.face_part import (
 from headstudio.scan.fitting import fitted_skin
 from headstudio.scan.registering import face_part, with_registration
 from headstudio.scan.registration_config import REGISTRATION_PRESETS, CropConfig, FitStage, RegistrationConfig
+from headstudio.scan.texturing import with_texture
+from headstudio.texture.delight import DelightConfig
+from headstudio.texture.static import StaticTextureConfig
+from headstudio.texture.synthesis import SynthesisConfig
 from headstudio.texture.texels import TexelMap
 from headstudio.tracking.config import FreeformConfig
 
@@ -269,3 +274,29 @@ def test_an_unsure_scale_scales_cameras_and_mesh_alike(scan: Scan) -> None:
 
 def test_the_draft_is_no_heavier_than_the_standard() -> None:
     assert REGISTRATION_PRESETS["draft"].points <= REGISTRATION_PRESETS["standard"].points
+
+
+def test_the_texture_is_the_skin_of_the_pictures(head: HeadModel, registered: Scan, tmp_path) -> None:
+    config = StaticTextureConfig(
+        size_px=128, light_px=64, delight=DelightConfig(shadow_directions=0), synthesis=SynthesisConfig(64, 2)
+    )
+    textured = with_texture(registered, config, Silent())
+    texture = textured.texture
+    assert texture is not None and texture.light_sh is not None
+    texels = TexelMap.build(head.triangles, head.uv, head.uv_triangles, 128)
+    nose = (texels.spread(head.region("nose").float()[:, None])[0] > 0.99) & texture.seen
+    found = texture.albedo[:, nose].float().median(1).values / 255
+    assert nose.sum() > 20
+    # Light may be brighter or warmer in all, so hue is compared between skin and hair, not absolutely.
+    hair = hairy(head, head.template_m)
+    crown = (texels.spread(hair.float()[:, None])[0] > 0.99) & texture.seen
+    assert found.mean() > 3 * texture.albedo[:, crown].float().median(1).values.mean() / 255
+    assert (found / found.mean() - SKIN / SKIN.mean()).abs().max() < 0.15
+    textured.save(tmp_path / "scan")
+    again = Scan.load(tmp_path / "scan").texture
+    assert again is not None and torch.equal(again.albedo, texture.albedo) and torch.equal(again.seen, texture.seen)
+
+
+def test_no_registered_head_no_texture(scan: Scan) -> None:
+    with pytest.raises(HeadstudioError, match="no registered head"):
+        with_texture(scan, StaticTextureConfig.draft(), Silent())

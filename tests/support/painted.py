@@ -1,5 +1,6 @@
 """A capture rendered from a head whose texture is known and changes with the expression."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,15 +29,28 @@ def true_texture(open_share: float, size_px: int = 128) -> torch.Tensor:
     return (base + torch.tensor([0.35, -0.2, -0.2])[:, None, None] * open_share).clamp(0, 1)
 
 
+def skin_texture(open_share: float, size_px: int = 128) -> torch.Tensor:
+    """Near one colour, as skin is, and the same for every expression."""
+    del open_share
+    grain = 0.04 * torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    fine = torch.nn.functional.interpolate(grain, size_px, mode="bilinear")[0]
+    return torch.tensor([0.72, 0.55, 0.48])[:, None, None] + fine
+
+
 def painted_source(
-    path: Path, head: HeadModel, frames: int = 16, size_px: int = 64, light_sh: torch.Tensor | None = None
+    path: Path,
+    head: HeadModel,
+    frames: int = 16,
+    size_px: int = 64,
+    light_sh: torch.Tensor | None = None,
+    texture: Callable[[float], torch.Tensor] = true_texture,
 ) -> Source:
     """The rendered capture and its true track, under the neutral or a given light (9, 3)."""
     capture = tiny_capture(path, frames, size_px)
     track = _track(capture, head)
     if light_sh is not None:
         track = replace(track, light_sh=light_sh.expand(frames, 9, 3).clone())
-    _render_over(capture, track, head)
+    _render_over(capture, track, head, texture)
     return Source(Capture.load(path), track)
 
 
@@ -62,13 +76,13 @@ def _track(capture: Capture, head: HeadModel) -> Track:
 
 
 @torch.no_grad()
-def _render_over(capture: Capture, track: Track, head: HeadModel) -> None:
+def _render_over(capture: Capture, track: Track, head: HeadModel, texture_of: Callable[[float], torch.Tensor]) -> None:
     mesh = MeshTopology(head.data.triangles, head.data.uv, head.data.uv_triangles)
     neutral_m = head.neutral(track.identity.coefficients[None])
     for frame in range(capture.frames):
         view, channels = track.view(torch.tensor([frame])), track.motion().at([frame])
         vertices = vertices_in_camera(head, neutral_m, channels, view)
-        texture = true_texture(float(channels[ARKIT][0, JAW_OPEN]))
+        texture = texture_of(float(channels[ARKIT][0, JAW_OPEN]))
         surface = render_surface(vertices, mesh, view.camera, texture[None], track.light_sh[frame][None])
         picture = (surface.image * surface.mask)[0].permute(1, 2, 0).clamp(0, 1)
         with storage.replacing_file(capture.frame_path(frame)) as building:

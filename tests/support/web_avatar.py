@@ -14,12 +14,17 @@ from headstudio.nn.texture_decoder import TextureDecoderConfig
 from headstudio.records.channels import ARKIT, HEAD_POSE
 from headstudio.records.track import neutral_light
 from headstudio.texture.mesh_asset import mesh_asset
+from headstudio.texture.static import StaticTextureConfig
+from headstudio.texture.synthesis import SynthesisConfig
 from headstudio.training.contract import Capability, Runtime
 from support.painted import painted_source
 from support.small_head import small_head
 
 TINY = DynamicTextureConfig(
-    size_px=64, texture_px=256, decoder=TextureDecoderConfig(hidden=32, width=16, side=64), texture_frames=8
+    size_px=64,
+    static=StaticTextureConfig(size_px=256, light_px=64, synthesis=SynthesisConfig(work_px=64, levels=2)),
+    decoder=TextureDecoderConfig(hidden=32, width=16, side=64),
+    texture_frames=8,
 )
 
 

@@ -11,6 +11,7 @@ from headstudio.render.colour import linear_to_srgb
 from headstudio.render.light import Y00, spherical_harmonics, turned
 from headstudio.render.transfer import shadowed_harmonics
 from headstudio.texture.delight import DelightConfig, TexelTable, _Problem, _weighted_median, delight, light_turns
+from headstudio.texture.known_light import light_over
 from headstudio.texture.unproject import Samples
 from support.shapes import sphere
 
@@ -37,7 +38,16 @@ def planted(turning, seed=0, outliers=0.0):
     struck = torch.rand(VIEWS, TEXELS, 1, generator=generator) < outliers
     bright = torch.rand(VIEWS, TEXELS, 1, generator=generator) < 0.5
     lit = torch.where(struck, torch.where(bright, lit + 0.4, 0.3 * lit), lit)
-    return TexelTable(lit.clamp(0, 1), facing, harmonics, torch.zeros(TEXELS, dtype=torch.long)), albedo, light, turns
+    return (
+        TexelTable(lit.clamp(0, 1), facing, harmonics, torch.zeros(TEXELS, dtype=torch.long), places()),
+        albedo,
+        light,
+        turns,
+    )
+
+
+def places():
+    return torch.arange(625).reshape(25, 25) < TEXELS
 
 
 def yaw(angle):
@@ -175,3 +185,21 @@ def test_black_pictures_give_finite_numbers():
     dark = replace(table, colours=torch.zeros_like(table.colours))
     found = delight(dark, turns, DelightConfig(joint_steps=5))
     assert torch.isfinite(found.light_sh).all() and torch.isfinite(found.albedo).all()
+
+
+@pytest.mark.parametrize("turning", [True, False])
+def test_over_known_skin_the_light_comes_back_as_it_was(turning):
+    table, albedo, light, turns = planted(turning, outliers=0.1)
+    assert (light_over(table, albedo, turns) - light).abs().max() < 0.05
+
+
+def test_another_white_balance_goes_into_the_light():
+    table, albedo, light, turns = planted(True)
+    gain = torch.tensor([1.2, 1.0, 0.8])
+    assert torch.allclose(light_over(table, albedo / gain, turns), light * gain, atol=0.05)
+
+
+def test_what_a_head_that_is_lit_from_one_side_alone_does_not_tell_stays_finite():
+    table, albedo, _, turns = planted(False)
+    facing = replace(table, weights=table.weights * (table.harmonics[:, 2] > 0.45))  # normals towards the camera alone
+    assert light_over(facing, albedo, turns).abs().max() < 20

@@ -1,7 +1,7 @@
 """`headstudio make`: a video becomes an avatar, the whole way."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,9 @@ from headstudio.cli.console import Display
 from headstudio.cli.ledger import Ledger
 from headstudio.cli.options import Common, Result
 from headstudio.cli.pipeline import Pipeline, Plan
+from headstudio.cli.scanning import ScanRecipe
 from headstudio.cli.settings import preset_of, recipe_of
+from headstudio.errors import HeadstudioError
 from headstudio.tracking.config import TrackingConfig
 from headstudio.training.trainer import TrainerConfig
 
@@ -49,11 +51,19 @@ class Options(Making):
     """The video of one person."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="FOLDER")]
     """Where everything is written."""
+    scan: Annotated[Path | None, arg(metavar="CLIP_A")] = None
+    """A second clip of the same person, filmed from all round with a still face (`headstudio capture-guide`), or the
+    scan of one: shape, lens and texture then come from there."""
+    scanning: ScanRecipe = field(default_factory=ScanRecipe)
+    """How that clip is scanned."""
 
 
 def run(options: Options, display: Display) -> Result:
     """Make the avatar."""
-    pipeline = Pipeline(options.plan(options.video, options.output), display)
+    if options.scan is not None and not options.scan.exists():
+        raise HeadstudioError("there is no clip here", where=options.scan, next_step="check the path")
+    plan = replace(options.plan(options.video, options.output), clip_a=options.scan, scanning=options.scanning)
+    pipeline = Pipeline(plan, display)
     pipeline.run()
     return summary(pipeline.ledger)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from headstudio.capture.config import IngestConfig
 from headstudio.cli.console import Display
 from headstudio.cli.ledger import Ledger
+from headstudio.cli.scanning import ScanRecipe, in_the_lens_of, person_of, scan_capture, scanned_clip
 from headstudio.cli.sources import chosen_device, digest, load_source, load_subject, many_hands, track_folder
 from headstudio.tracking.config import TrackingConfig
 
@@ -30,6 +31,9 @@ class Plan:
     trainer: "TrainerConfig"
     ingest: IngestConfig = field(default_factory=IngestConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    clip_a: Path | None = None
+    """A clip of the still head from all round, or the scan of one."""
+    scanning: ScanRecipe = field(default_factory=ScanRecipe)
 
 
 class Pipeline:
@@ -39,11 +43,16 @@ class Pipeline:
         self.plan, self.display = plan, display
         self.ledger = ledger or Ledger(plan.folder, display)
         self.capture, self.avatar = plan.folder / "capture", plan.folder / "avatar"
+        self.scans = plan.clip_a is not None and not (plan.clip_a / "scan.json").is_file()
+        """Whether clip A is still to be scanned."""
+        self.person = plan.folder / "scan" if self.scans else plan.clip_a
+        """The scan, whether or not it is made yet; None for a person of one clip."""
         self.evaluation: Evaluation | None = None
         """With its example pictures, when this run has made it."""
 
     def run(self) -> None:
         """All stages."""
+        self.scan()
         self.ingest()
         self.track()
         self.train()
@@ -51,6 +60,20 @@ class Pipeline:
         self.reenact()
         self.export()
         self.report()
+
+    def scan(self) -> None:
+        """Clip A becomes a person: cameras, mesh, registered head, static texture."""
+        plan, clip, folder = self.plan, self.plan.clip_a, self.person
+        if not self.scans or clip is None or folder is None:
+            return
+
+        def work() -> None:
+            capture = scanned_clip(clip, plan.folder / "scan-capture", self.display)
+            scan_capture(capture, plan.scanning, folder, self.display)
+            person_of(folder)
+
+        made_from = {"clip": digest(clip), "recipe": asdict(plan.scanning)}
+        self.ledger.stage("scan", made_from, (), ("scan",), work)
 
     def ingest(self) -> None:
         """The video becomes a capture."""
@@ -79,16 +102,22 @@ class Pipeline:
             from headstudio.tracking.overlay import write_overlay
             from headstudio.tracking.tracker import track
 
-            capture = Capture.load(self.capture)
-            found = track(capture, many_hands(self.plan.tracking, capture.frames), self.display)
+            capture, config, known = Capture.load(self.capture), self.plan.tracking, None
+            if self.person is not None:
+                scan = person_of(self.person)
+                known, config = scan.identity, in_the_lens_of(scan, config)
+            found = track(capture, many_hands(config, capture.frames), self.display, known)
             found.save(track_folder(self.capture))
             overlay = self.plan.folder / "track.mp4"
             write_overlay(capture, found, overlay)
             write_track_report(self.plan.folder / "track.html", capture, found, overlay=overlay)
 
         # The number of processes does not change the result.
-        made_from = {"config": asdict(replace(self.plan.tracking, processes=None))}
-        self.ledger.stage("track", made_from, ("ingest",), ("capture/track", "track.mp4", "track.html"), work)
+        made_from: dict[str, object] = {"config": asdict(replace(self.plan.tracking, processes=None))}
+        after = ("ingest", "scan") if self.scans else ("ingest",)
+        if self.person is not None and not self.scans:
+            made_from |= {"scan": digest(self.person)}
+        self.ledger.stage("track", made_from, after, ("capture/track", "track.mp4", "track.html"), work)
         quality = Track.load(track_folder(self.capture)).quality
         for sentence in () if quality is None else quality.sentences:
             self.display.say(f"  {sentence}")
@@ -108,7 +137,7 @@ class Pipeline:
         }
 
         def work() -> None:
-            sources = {"target": (load_source(self.capture),)}
+            sources = {"target": (load_source(self.capture, scan_path=self.person),)}
             record = train(plan.recipe, sources, self.avatar, plan.trainer, display=self.display)
             write_training_report(plan.folder / "training.html", record, training_folder(self.avatar) / journal.NAME)
 
@@ -169,8 +198,10 @@ class Pipeline:
         def work() -> None:
             from headstudio.records.avatar import Avatar
             from headstudio.records.evaluation import Evaluation
+            from headstudio.records.scan import Scan
             from headstudio.report.evaluation_report import evaluation_sections
             from headstudio.report.preflight import preflight_sections
+            from headstudio.report.scan_report import scan_sections
             from headstudio.report.summary import StageRecord, write_summary
             from headstudio.report.track_report import track_sections
             from headstudio.report.training_report import training_sections
@@ -183,7 +214,9 @@ class Pipeline:
                 StageRecord(name, timings[name], tuple(paths), name in self.ledger.kept)
                 for name, paths in self.ledger.products().items()
             ]
+            scanned = {} if self.person is None else {"Scan": scan_sections(Scan.load(self.person))}
             parts = {
+                **scanned,
                 "Capture": preflight_sections(source.capture),
                 "Track": track_sections(source.capture, source.track, overlay=self.plan.folder / "track.mp4"),
                 "Training": training_sections(Avatar.load(self.avatar), training_folder(self.avatar) / journal.NAME),

@@ -2,25 +2,22 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from headstudio.cli.console import Display
 from headstudio.cli.options import Common, Result
-from headstudio.errors import HeadstudioError
-from headstudio.scan.calibration_config import CalibrationConfig
+from headstudio.cli.scanning import ScanRecipe
 
 if TYPE_CHECKING:
-    from headstudio.records.capture import Capture
     from headstudio.records.scan import Scan
-    from headstudio.records.track import Track
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Common):
     """Calibrate clip A (see `headstudio capture-guide`): key frames, cameras in metres from the size of the iris, where
-    the head is, a mesh, and the head model registered to it."""
+    the head is, a mesh, the head model registered to it, and its texture without the light of the clip."""
 
     clip: Annotated[Positional[Path], arg(metavar="CLIP_A")]
     """A video, or the capture of one. A video is ingested beside the scan, in SCAN-capture."""
@@ -29,73 +26,19 @@ class Options(Common):
     track: Annotated[Path | None, arg(metavar="TRACK")] = None
     """A track of the same capture, whose poses stand for cameras where structure from motion fails; it is made when it
     is needed and not given."""
-    mesh: Literal["none", "draft", "standard", "paper"] = "draft"
-    """Preset of the mesh reconstruction."""
-    registration: Literal["none", "draft", "standard", "paper"] = "standard"
-    """Preset of the head model's registration to the mesh."""
-    config: Annotated[CalibrationConfig, arg(name="")] = field(default_factory=CalibrationConfig)
+    recipe: Annotated[ScanRecipe, arg(name="")] = field(default_factory=ScanRecipe)
     """How."""
 
 
 def run(options: Options, display: Display) -> Result:
     """Scan the clip."""
-    from headstudio.report.preflight import write_preflight
-    from headstudio.report.scan_report import write_scan_report
-    from headstudio.scan.making import make_scan
-
-    track = None if options.track is None else _track(options.track)
-    capture = _capture(options, display)
-    scan = make_scan(capture, options.config, display, track)
-    scan.save(options.output)
-    for sentence in scan.told:
-        display.say(f"Note: {sentence}.")
-    if options.mesh != "none":
-        from headstudio.scan.surface import with_mesh
-
-        scan = with_mesh(scan, options.mesh, display)
-        scan.save(options.output)
-        if options.registration != "none":
-            scan = _registered(scan, options, display)
-    write_scan_report(options.output / "report.html", scan)
-    if (capture.path / "preflight.json").is_file():
-        write_preflight(options.output / "preflight.html", capture, guide="a")
-    return Result(_told(options, scan), _content(options, scan))
-
-
-def _registered(scan: "Scan", options: Options, display: Display) -> "Scan":
-    from headstudio.scan.registering import with_registration
-    from headstudio.scan.registration_config import REGISTRATION_PRESETS
-
-    told = scan.told
-    scan = with_registration(scan, REGISTRATION_PRESETS[options.registration], display)
-    scan.save(options.output)
-    for sentence in scan.told[len(told) :]:
-        display.say(f"Note: {sentence}.")
-    return scan
-
-
-def _track(path: Path) -> "Track":
+    from headstudio.cli.scanning import scan_capture, scanned_clip
     from headstudio.records.track import Track
 
-    return Track.load(path)
-
-
-def _capture(options: Options, display: Display) -> "Capture":
-    from headstudio.capture.config import IngestConfig
-    from headstudio.capture.ingest import ingest
-    from headstudio.cli.sources import digest
-    from headstudio.records.capture import Capture
-
-    if not options.clip.exists():
-        raise HeadstudioError("there is no clip here", where=options.clip, next_step="check the path")
-    if options.clip.is_dir():
-        return Capture.load(options.clip)
-    folder = options.output.with_name(f"{options.output.name}-capture")
-    if (folder / "capture.json").is_file():
-        known = Capture.load(folder)
-        if known.views[0].source.sha256 == digest(options.clip):
-            return known
-    return ingest(options.clip, folder, IngestConfig(), display)
+    track = None if options.track is None else Track.load(options.track)
+    capture = scanned_clip(options.clip, options.output.with_name(f"{options.output.name}-capture"), display)
+    scan = scan_capture(capture, options.recipe, options.output, display, track)
+    return Result(_told(options, scan), _content(options, scan))
 
 
 def _told(options: Options, scan: "Scan") -> str:
@@ -106,6 +49,7 @@ def _told(options: Options, scan: "Scan") -> str:
         f"Metres from the {scan.scale.source.value}: lengths are true to -{1 - low:.0%} and +{high - 1:.0%} (95 %)."
         + ("" if scan.mesh is None else f"\nMesh of {len(scan.mesh.vertices_m)} vertices.")
         + ("" if not _fit(scan) else f"\nHead model {scan.head} {_fit(scan)['median_mm']:.2f} mm from it (median).")
+        + ("" if scan.texture is None else f"\nStatic texture: {options.output / 'texture' / 'albedo.png'}")
         + f"\nLook at {options.output / 'report.html'}"
     )
 
@@ -131,5 +75,6 @@ def _content(options: Options, scan: "Scan") -> dict:
         "residuals": vars(scan.residuals),
         "vertices": None if scan.mesh is None else len(scan.mesh.vertices_m),
         "registration": _fit(scan),
+        "texture_px": None if scan.texture is None else scan.texture.albedo.shape[-1],
         "told": scan.told,
     }

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from headstudio.drivers.drive import Performance
     from headstudio.records.avatar import AtRest
     from headstudio.records.capture import Capture
+    from headstudio.records.scan import Scan
+    from headstudio.records.track import Track
     from headstudio.training.contract import AvatarModel, Source
 
 
@@ -36,8 +38,8 @@ def track_folder(capture: Path) -> Path:
     return capture / "track"
 
 
-def load_source(capture_path: Path, track_path: Path | None = None) -> "Source":
-    """A capture with its track."""
+def load_source(capture_path: Path, track_path: Path | None = None, scan_path: Path | None = None) -> "Source":
+    """A capture with its track, and with the scan of the same person if there is one."""
     from headstudio.records.capture import Capture
     from headstudio.records.track import Track, check_pair
     from headstudio.training.contract import Source
@@ -50,7 +52,21 @@ def load_source(capture_path: Path, track_path: Path | None = None) -> "Source":
         )
     track = Track.load(where)
     check_pair(track, capture.identifier, where)
-    return Source(capture, track)
+    return Source(capture, track, None if scan_path is None else _scan_for(track, scan_path))
+
+
+def _scan_for(track: "Track", path: Path) -> "Scan":
+    from headstudio.cli.scanning import person_of
+
+    scan = person_of(path)
+    assert scan.identity is not None
+    if scan.identity.head != track.identity.head:
+        raise HeadstudioError(
+            f"the scan is of the head model {scan.identity.head} and the track of {track.identity.head}",
+            where=path,
+            next_step=f"track the capture with --scan {path}",
+        )
+    return scan
 
 
 def load_performance(path: Path, work: Path, display: Progress) -> "tuple[Performance, Capture | None]":
@@ -91,21 +107,25 @@ def _tracked(video: Path, work: Path, display: Progress) -> "Source":
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
+    """SHA-256 of a file, as hexadecimal digits; of a folder of ours, that of its records, which pictures follow."""
     import hashlib
 
     sha256 = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            sha256.update(block)
+    records = sorted((*path.glob("*.json"), *path.glob("*.safetensors"))) if path.is_dir() else [path]
+    for record in records:
+        with record.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                sha256.update(block)
     return sha256.hexdigest()
 
 
-def load_sources(captures: Sequence[Path], track_path: Path | None = None) -> "tuple[Source, ...]":
+def load_sources(
+    captures: Sequence[Path], track_path: Path | None = None, scan_path: Path | None = None
+) -> "tuple[Source, ...]":
     """Several captures with their tracks."""
     if track_path is not None and len(captures) != 1:
         raise HeadstudioError("--track goes with one capture", next_step="put each track inside its capture")
-    return tuple(load_source(path, track_path) for path in captures)
+    return tuple(load_source(path, track_path, scan_path) for path in captures)
 
 
 def load_subject(path: Path) -> "Subject":

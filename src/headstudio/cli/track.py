@@ -26,7 +26,8 @@ class Options(Common):
     person: Annotated[Path | None, arg(metavar="TRACK")] = None
     """A track of the same person, whose identity is kept as it is."""
     scan: Annotated[Path | None, arg(metavar="SCAN")] = None
-    """A scan of the same person (`headstudio scan`), whose registered head is kept as it is."""
+    """A scan of the same person (`headstudio scan`), whose registered head is kept as it is, and whose
+    lens is expected."""
     overlay: bool = True
     """Also write overlay.mp4, the head drawn over the frames, and report.html."""
     config: Annotated[TrackingConfig, arg(name="")] = field(default_factory=TrackingConfig)
@@ -43,8 +44,8 @@ def run(options: Options, display: Display) -> Result:
 
     capture = Capture.load(options.capture)
     folder = options.output or track_folder(options.capture)
-    known = _known(options)
-    tracked = track(capture, many_hands(options.config, capture.frames), display, known)
+    known, config = _known(options)
+    tracked = track(capture, many_hands(config, capture.frames), display, known)
     tracked.save(folder)
     overlay = folder / "overlay.mp4" if options.overlay else None
     if overlay is not None:
@@ -67,19 +68,15 @@ def run(options: Options, display: Display) -> Result:
     return Result("\n".join(lines), content)
 
 
-def _known(options: Options) -> "HeadIdentity | None":
-    from headstudio.records.scan import Scan
+def _known(options: Options) -> "tuple[HeadIdentity | None, TrackingConfig]":
+    from headstudio.cli.scanning import in_the_lens_of, person_of
     from headstudio.records.track import Track
 
     if options.person is not None and options.scan is not None:
         raise HeadstudioError("--person and --scan both say who it is", next_step="give one of them")
     if options.person is not None:
-        return Track.load(options.person).identity
+        return Track.load(options.person).identity, options.config
     if options.scan is None:
-        return None
-    scan = Scan.load(options.scan)
-    if scan.identity is None:
-        raise HeadstudioError(
-            "the scan has no registered head", where=options.scan, next_step="scan the clip with --mesh draft"
-        )
-    return scan.identity
+        return None, options.config
+    scan = person_of(options.scan)
+    return scan.identity, in_the_lens_of(scan, options.config)

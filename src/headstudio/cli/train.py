@@ -26,6 +26,9 @@ class Options(Common):
     """draft, standard or paper."""
     track: Annotated[Path | None, arg(metavar="TRACK")] = None
     """The track of the capture, where it lies elsewhere than inside it (one capture only)."""
+    scan: Annotated[Path | None, arg(metavar="SCAN")] = None
+    """A scan of the person (`headstudio scan`): methods that use it take texture and masks from there. Track with the
+    same --scan first."""
     init: Annotated[Path | None, arg(metavar="AVATAR")] = None
     """Start from the weights of this avatar of the same method."""
     set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="FIELD=VALUE")] = ()
@@ -41,7 +44,7 @@ def run(options: Options, display: Display) -> Result:
     from headstudio.training.train import train
 
     recipe = recipe_of("methods", options.method, options.preset, options.set, options.init)
-    sources = {"target": load_sources(options.captures, options.track)}
+    sources = {"target": load_sources(options.captures, options.track, options.scan)}
     avatar = train(recipe, sources, options.output, options.trainer, display=display)
     return trained(options.output, avatar.provenance, avatar.notes)
 

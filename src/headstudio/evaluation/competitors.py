@@ -38,7 +38,7 @@ class DrivenAvatar:
         """The avatar's rendering."""
         size_px = self._truth.size_px
         background = self._truth.background.expand(len(frames), 3, size_px, size_px)
-        scene = Scene(background=background, light_sh=self._mesh.track.light_sh[frames])
+        scene = Scene(background=background)  # in the avatar's own light: it was trained in that of this clip
         channels = to_device(self._motion.at(frames), self._device)
         view = self._mesh.view(frames, size_px).to(self._device)
         return self._avatar.render(channels, view, scene.to(self._device)).rgb.float().clamp(0, 1).cpu()

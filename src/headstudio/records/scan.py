@@ -1,6 +1,7 @@
 """`Scan`: who a person is, from clip A: calibrated cameras in metres, key pictures, and what was made of them."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from headstudio.records.channels import View
 from headstudio.records.track import HeadIdentity
 
 SCHEMA, VERSION = "headstudio.scan", 1
-IMAGES_FOLDER, MASKS_FOLDER = "images", "masks"
+IMAGES_FOLDER, MASKS_FOLDER, TEXTURE_FOLDER = "images", "masks", "texture"
+ALBEDO_FILE, SEEN_FILE = "albedo.png", "seen.png"
 _AGAIN = "scan the clip again"
 
 
@@ -107,6 +109,18 @@ class FaceFit:
 
 
 @dataclass(frozen=True)
+class SkinTexture:
+    """How the person looks in any light, in the atlas of the registered head."""
+
+    albedo: UInt8[Tensor, "3 size size"]
+    """sRGB, no texel empty; with the light of the pictures where none was taken off."""
+    seen: Bool[Tensor, "size size"]
+    """Texels whose colour comes from pictures."""
+    light_sh: Float[Tensor, "9 3"] | None = None
+    """The light that was taken off: in head axes where it stayed with the head, else in the cameras'."""
+
+
+@dataclass(frozen=True)
 class Scan:
     """A person's head from calibrated pictures. The scan frame is the world of its cameras: the axes of the first
     view's camera, in metres."""
@@ -137,6 +151,8 @@ class Scan:
     residuals: Residuals
     distortion: float = 0.0
     """Radial distortion k1 that was taken out of the pictures (Brown 1966)."""
+    relative_focal: float | None = None
+    """Focal length over the longer side of clip A's pictures, which clip B of the same phone shares; None: unknown."""
     told: tuple[str, ...] = ()
     """What went wrong or is uncertain, one sentence each."""
     points: SparsePoints | None = None
@@ -145,6 +161,8 @@ class Scan:
     """The head model registered to the mesh."""
     fit: FaceFit | None = None
     """How well, where the head is registered."""
+    texture: SkinTexture | None = None
+    """The static texture of the registered head."""
 
     @property
     def views(self) -> int:
@@ -171,8 +189,11 @@ class Scan:
         if problem:
             raise ValueError(f"scan of {self.capture_identifier}: {problem}")
         with storage.replacing_folder(path) as folder:
-            _write_pictures(folder / IMAGES_FOLDER, self.images.permute(0, 2, 3, 1))
-            _write_pictures(folder / MASKS_FOLDER, self.masks)
+            _write_pictures(folder / IMAGES_FOLDER, _numbered(self.images.permute(0, 2, 3, 1)))
+            _write_pictures(folder / MASKS_FOLDER, _numbered(self.masks))
+            if self.texture is not None:
+                layers = {ALBEDO_FILE: self.texture.albedo.permute(1, 2, 0), SEEN_FILE: self.texture.seen.byte() * 255}
+                _write_pictures(folder / TEXTURE_FOLDER, layers)
             storage.write_tensors(folder / "scan.safetensors", _tensors(self))
             storage.write_json(folder / "scan.json", SCHEMA, VERSION, _plain(self))
 
@@ -207,6 +228,8 @@ def _tensors(scan: Scan) -> dict[str, Tensor]:
             tensors["identity/offsets_m"] = scan.identity.offsets_m
     if scan.fit is not None:
         tensors |= {f"fit/{name}": tensor for name, tensor in vars(scan.fit).items()}
+    if scan.texture is not None and scan.texture.light_sh is not None:
+        tensors["texture/light_sh"] = scan.texture.light_sh
     return tensors
 
 
@@ -223,6 +246,7 @@ def _plain(scan: Scan) -> dict:
         "scale": {**asdict(scan.scale), "source": scan.scale.source.value},
         "residuals": residuals,
         "distortion": scan.distortion,
+        "relative_focal": scan.relative_focal,
         "told": list(scan.told),
     }
 
@@ -251,11 +275,13 @@ def _assembled(content: dict, tensors: dict[str, Tensor], folder: Path) -> Scan:
         scale=MetricScale(ScaleSource(scale["source"]), float(scale["deviation"]), int(scale["measurements"])),
         residuals=Residuals(offered=int(residuals["offered"]), **measured),
         distortion=float(content["distortion"]),
+        relative_focal=None if content.get("relative_focal") is None else float(content["relative_focal"]),
         told=tuple(str(sentence) for sentence in content["told"]),
         points=points,
         mesh=mesh,
         identity=identity,
         fit=fit,
+        texture=_read_texture(folder / TEXTURE_FOLDER, tensors.get("texture/light_sh")),
         **{name: tensors[name].bool() if name == "valid" else tensors[name] for name in _REQUIRED},
     )
 
@@ -285,22 +311,37 @@ def _contradiction(scan: Scan) -> str | None:
         return "a triangle of the mesh names a vertex that is not there"
     if scan.fit is not None and (mesh is None or len(scan.fit.mesh_residual_m) != len(mesh.vertices_m)):
         return "the residuals of the registered head belong to another mesh"
+    if scan.texture is not None and scan.identity is None:
+        return "a texture without the head that it is for"
+    if scan.texture is not None and scan.texture.albedo.shape[1:] != scan.texture.seen.shape:
+        return "texture and its mask differ in size"
     return None
 
 
-def _write_pictures(folder: Path, pictures: UInt8[Tensor, "views height width *channels"]) -> None:
+def _numbered(pictures: UInt8[Tensor, "views height width *channels"]) -> dict[str, Tensor]:
+    return {f"{index:03d}.png": picture for index, picture in enumerate(pictures)}
+
+
+def _write_pictures(folder: Path, pictures: Mapping[str, UInt8[Tensor, "height width *channels"]]) -> None:
     folder.mkdir()
-    for index, picture in enumerate(pictures.cpu().numpy()):
-        Image.fromarray(picture).save(folder / f"{index:03d}.png", compress_level=1)
+    for name, picture in pictures.items():
+        Image.fromarray(picture.contiguous().cpu().numpy()).save(folder / name, compress_level=1)
 
 
 def _read_pictures(folder: Path, views: int, mode: str) -> Tensor:
-    read = []
-    for index in range(views):
-        where = folder / f"{index:03d}.png"
-        try:
-            with Image.open(where) as picture:
-                read.append(torch.from_numpy(np.array(picture.convert(mode))))
-        except (OSError, UnidentifiedImageError) as error:
-            raise HeadstudioError(f"picture cannot be read: {error}", where=where, next_step=_AGAIN) from None
-    return torch.stack(read)
+    return torch.stack([_read_picture(folder / f"{index:03d}.png", mode) for index in range(views)])
+
+
+def _read_texture(folder: Path, light_sh: Tensor | None) -> SkinTexture | None:
+    if not folder.is_dir():
+        return None
+    albedo, seen = _read_picture(folder / ALBEDO_FILE, "RGB"), _read_picture(folder / SEEN_FILE, "L")
+    return SkinTexture(albedo.permute(2, 0, 1).contiguous(), seen > 127, light_sh)
+
+
+def _read_picture(where: Path, mode: str) -> Tensor:
+    try:
+        with Image.open(where) as picture:
+            return torch.from_numpy(np.array(picture.convert(mode)))
+    except (OSError, UnidentifiedImageError) as error:
+        raise HeadstudioError(f"picture cannot be read: {error}", where=where, next_step=_AGAIN) from None

@@ -89,6 +89,7 @@ def render_surface(
     texture: Float[Tensor, "#batch channels rows columns"] | MipPyramid | Painting | None = None,
     light_sh: Float[Tensor, "#batch 9 3"] | None = None,
     cull_backfaces: bool = False,
+    light_share: Float[Tensor, "#batch vertices 3"] | None = None,
 ) -> Surface:
     """Render a mesh; differentiable in vertices, texture and light.
 
@@ -100,6 +101,7 @@ def render_surface(
             or a function from uv and hard mask to colour, for layers that are mixed on the surface.
         light_sh: irradiance in camera axes, linear light; None shows the texture as it is.
         cull_backfaces: leave out triangles seen from inside.
+        light_share: the part of the light that reaches each vertex (`transfer.reached_share`); None: all of it.
     """
     fragments = rasterise(vertices_camera_m, mesh.triangles, camera, cull_backfaces, mesh.adjacency)
     normals, uv = _surface_maps(vertices_camera_m, mesh, fragments)
@@ -109,7 +111,11 @@ def render_surface(
         image, coverage = None, antialias(hard, fragments, crossings)
     else:
         looked_up = texture(uv, hard) if callable(texture) else sample_texture(texture, uv, hard)
-        colour = _light(looked_up, normals, light_sh, hard)
+        share = None
+        if light_share is not None:
+            vertices = light_share.expand(len(vertices_camera_m), -1, -1).contiguous()
+            share = interpolate(fragments, vertices, mesh.triangles)
+        colour = _light(looked_up, normals, light_sh, hard, share)
         blended = antialias(torch.cat([colour, hard], dim=1), fragments, crossings)
         premultiplied, coverage = blended.split([colour.shape[1], 1], dim=1)  # outside is black with alpha 0
         covered = coverage > _LEAST_ALPHA
@@ -132,7 +138,7 @@ def _surface_maps(vertices_m: Tensor, mesh: MeshTopology, fragments: Fragments) 
     return normals * (normals * normals).sum(1, keepdim=True).clamp_min(1e-12).rsqrt(), uv
 
 
-def _light(colour: Tensor, normals: Tensor, light_sh: Tensor | None, mask: Tensor) -> Tensor:
+def _light(colour: Tensor, normals: Tensor, light_sh: Tensor | None, mask: Tensor, share: Tensor | None) -> Tensor:
     if light_sh is None:
         return colour
     if colour.shape[1] != 3:
@@ -141,4 +147,6 @@ def _light(colour: Tensor, normals: Tensor, light_sh: Tensor | None, mask: Tenso
             next_step="pass RGB, or no light for feature maps",
         )
     irradiance = shade(normals, light_sh).clamp_min(0.0)
+    if share is not None:
+        irradiance = irradiance * share
     return linear_to_srgb(srgb_to_linear(colour) * irradiance) * mask

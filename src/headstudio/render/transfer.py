@@ -1,4 +1,4 @@
-"""Which part of a distant light reaches each point of a still mesh that shadows itself.
+"""Which part of a distant light reaches each point of a mesh that shadows itself.
 
 Precomputed radiance transfer in nine harmonics (Sloan et al. 2002) for a diffuse surface.
 """
@@ -38,3 +38,25 @@ def shadowed_harmonics(
         reached = reached - (lost * spherical_harmonics(direction)[:, None]).T
     reached[:, 0] += _BOUNCED * (Y00 - reached[:, 0])
     return reached
+
+
+def reached_share(
+    harmonics: Float[Tensor, "vertices 9"], bare: Float[Tensor, "vertices 9"], light_sh: Float[Tensor, "batch 9 3"]
+) -> Float[Tensor, "batch vertices 3"]:
+    """How much of the light on an open surface reaches one that shadows itself, from 0 up; about 1 in the open.
+
+    A head's shadow changes less with its expression than its normals do: the share of the head at rest goes over the
+    light on the moving one.
+
+    Args:
+        harmonics: `shadowed_harmonics` of the head at rest.
+        bare: `spherical_harmonics` of its normals.
+        light_sh: in head axes.
+    """
+    floor = _DIM * light_sh[:, :1].abs() * Y00
+    got, open_ = (torch.einsum("vh,bhc->bvc", part, light_sh).clamp_min(0.0) for part in (harmonics, bare))
+    return ((got + floor) / (open_ + floor).clamp_min(1e-6)).clamp_max(_MOST)
+
+
+_DIM, _MOST = 0.05, 1.5
+"""Where the open surface gets less than this part of the mean light, the share tends to 1; and its bound."""

@@ -253,9 +253,16 @@ def _assembled(
             offered,
         ),
         distortion=0.0 if structure is None else structure.distortion,
+        relative_focal=_relative_focal(capture, float(found.K_px[0, 0, 0])),
         told=tuple(told),
         points=points,
     )
+
+
+def _relative_focal(capture: Capture, focal_px: float) -> float:
+    view = capture.views[0]
+    in_source_px = focal_px * view.crop.side_px / capture.size_px
+    return in_source_px / max(view.source.width_px, view.source.height_px)
 
 
 def _frontal(keys: KeyFrames) -> int:

@@ -52,6 +52,8 @@ class TexelTable:
     """What of the light reaches each texel, in head axes."""
     group: Int[Tensor, " texels"]
     """Texels of one group are near one colour."""
+    places: Bool[Tensor, "size size"]
+    """Where they lie in the atlas, row by row."""
 
     @classmethod
     def of(
@@ -68,7 +70,7 @@ class TexelTable:
                 next_step="check masks and cameras, or turn de-lighting off",
             )
         colours = srgb_to_linear(samples.colours[:, :, kept].float() / 255).transpose(1, 2)
-        return cls(colours, samples.weights[:, 0, kept], harmonics[:, kept].T, group[kept])
+        return cls(colours, samples.weights[:, 0, kept], harmonics[:, kept].T, group[kept], kept)
 
 
 @dataclass(frozen=True)

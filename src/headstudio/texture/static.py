@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headstudio.records.scan import LightMode
+from headstudio.render.colour import srgb_to_linear
 from headstudio.render.mesh import MeshTopology
 from headstudio.render.transfer import shadowed_harmonics
 from headstudio.texture.delight import (
@@ -19,6 +20,7 @@ from headstudio.texture.delight import (
     group_map,
     light_turns,
 )
+from headstudio.texture.known_light import light_over
 from headstudio.texture.synthesis import SynthesisConfig, complete
 from headstudio.texture.texels import TexelMap
 from headstudio.texture.unproject import Observation, UnprojectionConfig, sample, unproject
@@ -85,6 +87,8 @@ class StaticTexture:
     """Light of the pictures: in camera axes where it turned about the head, else in head axes; None: not looked for."""
     seen: Bool[Tensor, "1 size size"]
     """Texels whose colour comes from pictures."""
+    harmonics: Float[Tensor, "vertices 9"] | None
+    """What of a light in head axes reaches each vertex at rest; None where none was looked for."""
     log: dict[str, float]
     """Measures of what was done."""
 
@@ -111,14 +115,15 @@ def static_texture(
     observations = _weighed(observations, config.sharpness_power)
     texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, config.size_px)
     log: dict[str, float] = {}
-    light = None
+    light = harmonics = None
     if config.delight is not None:
         found, observations = without_light(observations, surface, light_mode, config)
+        harmonics = observations[0].harmonics
         light, log = found.light_sh, {f"light_{name}": value for name, value in found.losses.items()}
     unprojected = unproject(observations, mesh, texels, config.unprojection)
     whole = complete(unprojected, surface.rest_m, mesh, surface.regions, texels, config.synthesis)
     log["seen_share"] = float(unprojected.seen[0][texels.mask].float().mean())
-    return StaticTexture(whole.clamp(0.0, 1.0), light, unprojected.seen & texels.mask, log)
+    return StaticTexture(whole.clamp(0.0, 1.0), light, unprojected.seen & texels.mask, harmonics, log)
 
 
 def without_light(
@@ -130,11 +135,34 @@ def without_light(
     table = texel_table(observations, surface, harmonics, config)
     turns = light_turns(surface.rest_m, [o.vertices_camera_m for o in observations], light_mode is LightMode.TURNING)
     found = delight(table, turns, settings)
-    lit = [
-        replace(o, light_sh=turn @ found.light_sh, harmonics=harmonics)
-        for o, turn in zip(observations, turns, strict=True)
+    return found, _lit(observations, turns, found.light_sh, harmonics)
+
+
+def known_skin(
+    observations: Sequence[Observation],
+    surface: Surface,
+    light_mode: LightMode,
+    albedo: Float[Tensor, "3 rows columns"],
+    config: StaticTextureConfig,
+) -> tuple[Float[Tensor, "9 3"], list[Observation]]:
+    """Light and lit observations of a head whose skin is known already: nothing has to be told apart.
+
+    Args:
+        albedo: sRGB in [0, 1], of any size.
+    """
+    settings = config.delight or DelightConfig()
+    harmonics = shadowed_harmonics(surface.rest_m, surface.mesh.triangles, settings.shadow_directions)
+    table = texel_table(observations, surface, harmonics, config)
+    turns = light_turns(surface.rest_m, [o.vertices_camera_m for o in observations], light_mode is LightMode.TURNING)
+    small = F.interpolate(srgb_to_linear(albedo)[None], (config.light_px, config.light_px), mode="area")[0]
+    light_sh = light_over(table, small[:, table.places].T, turns)
+    return light_sh, _lit(observations, turns, light_sh, harmonics)
+
+
+def _lit(observations: Sequence[Observation], turns: Tensor, light_sh: Tensor, harmonics: Tensor) -> list[Observation]:
+    return [
+        replace(o, light_sh=turn @ light_sh, harmonics=harmonics) for o, turn in zip(observations, turns, strict=True)
     ]
-    return found, lit
 
 
 def texel_table(
@@ -149,6 +177,13 @@ def texel_table(
     group = group_map(surface.regions, mesh.triangles, small.fragments.triangle[0], GROUPS)
     seen = sample(observations, mesh, small, config.unprojection)
     return TexelTable.of(seen, small.spread(harmonics), group)
+
+
+STATIC_TEXTURE_PRESETS: Mapping[str, StaticTextureConfig] = {
+    "draft": StaticTextureConfig.draft(),
+    "standard": StaticTextureConfig.standard(),
+    "paper": StaticTextureConfig.paper(),
+}
 
 
 def _weighed(observations: Sequence[Observation], power: float) -> list[Observation]:

@@ -17,7 +17,7 @@ from headstudio.records.avatar import Avatar
 from headstudio.training import registry
 from headstudio.training.avatars import describe
 from headstudio.training.config import to_plain
-from headstudio.training.contract import AvatarModel, Driver, Sources, Trainable
+from headstudio.training.contract import AvatarModel, Driver, Source, Sources, Trainable
 from headstudio.training.trainer import Trainer, TrainerConfig
 
 
@@ -98,13 +98,17 @@ def _initial_weights(recipe: Recipe) -> Mapping[str, Tensor]:
     return record.weights
 
 
+def _key(source: Source) -> str:
+    return source.key if source.scan is None else f"{source.key} {source.scan.capture_identifier}"
+
+
 def _same_run(folder: Path, recipe: Recipe, config: Any, trainer_config: TrainerConfig, sources: Sources) -> None:
     run = {
         "kind": recipe.kind,
         "name": recipe.name,
         "config": to_plain(config),
         "seed": trainer_config.seed,
-        "sources": {role: [source.key for source in listed] for role, listed in sources.items()},
+        "sources": {role: [_key(source) for source in listed] for role, listed in sources.items()},
     }
     where = folder / "run.json"
     if where.exists():

@@ -1,19 +1,23 @@
-"""What is computed once from the training frames: the static texture, the blend mask, the input's statistics."""
+"""What is computed once from the training frames: the static texture and its light, the blend mask."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from headstudio.geometry.camera import Camera
+from headstudio.geometry.easing import ease
 from headstudio.heads.base import HeadModel
-from headstudio.methods.dynamic_texture.config import DynamicTextureConfig
+from headstudio.methods.dynamic_texture.config import Canvas, DynamicTextureConfig
 from headstudio.motion.articulation import vertices_in_camera
 from headstudio.records.capture import Annotation
+from headstudio.records.scan import LightMode, Scan, SkinTexture
+from headstudio.render.light import turned
 from headstudio.render.mesh import MeshTopology
-from headstudio.texture.fill import pull_push
 from headstudio.texture.regions import soft_mask
+from headstudio.texture.static import StaticTexture, Surface, known_skin, static_texture
 from headstudio.texture.texels import TexelMap
 from headstudio.texture.unproject import Observation, unproject
 from headstudio.training.batches import usable_training_frames
@@ -31,6 +35,10 @@ class Baked:
     """Static texture, sRGB in [0, 1], filled everywhere; albedo where the light was taken off."""
     blend: Float[Tensor, "1 size size"]
     """1 where the painted texture shows."""
+    light_sh: Float[Tensor, "9 3"] | None = None
+    """Of the clip, in world axes; None where it is left in the texture."""
+    harmonics: Float[Tensor, "vertices 9"] | None = None
+    """What of a light in head axes reaches each vertex at rest."""
 
 
 def topology(head: HeadModel) -> MeshTopology:
@@ -42,15 +50,62 @@ def topology(head: HeadModel) -> MeshTopology:
 def bake(
     source: Source, head: HeadModel, neutral_m: Float[Tensor, "1 vertices 3"], config: DynamicTextureConfig
 ) -> Baked:
-    """Static texture and blend mask of one person."""
-    mesh = topology(head)
-    texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, config.texture_px)
+    """Static texture, light and blend mask of one person; those of the source's scan where it brings them."""
+    surface = Surface(neutral_m[0], topology(head), head.data.regions)
     frames = _spread_frames(source, config.texture_frames)
-    observations = (_observe(source, head, neutral_m, frame, config.relight) for frame in frames)
-    unprojected = unproject(observations, mesh, texels, config.unprojection)
-    static = pull_push(unprojected.texture, (unprojected.weight * 20).clamp(0, 1))
-    margin = {"vertices_m": neutral_m[0], "triangles": mesh.triangles, "margin_m": config.margin_m}
-    return Baked(static, soft_mask(texels, head.region(*PAINTED_REGIONS), **margin))
+    observations = [_observe(source, head, neutral_m, frame) for frame in frames]
+    blend = _blend_mask(source.scan, head, surface, config)
+    if not config.relight:
+        found = static_texture(observations, surface, LightMode.TURNING, replace(config.static, delight=None))
+        return _on_canvas(Baked(found.albedo, blend), found.seen, config.canvas)
+    skin = None if source.scan is None else source.scan.texture
+    if skin is None:
+        found = static_texture(observations, surface, LightMode.TURNING, config.static)
+    else:
+        found = _with_own_eyes(skin, observations, surface, blend, config)
+    assert found.light_sh is not None
+    T_camera_world = source.track.view(torch.tensor(frames[:1])).T_camera_world
+    light_sh = turned(found.light_sh[None], T_camera_world[:, :3, :3].transpose(1, 2))[0]
+    return _on_canvas(Baked(found.albedo, blend, light_sh, found.harmonics), found.seen, config.canvas)
+
+
+def _with_own_eyes(
+    skin: SkinTexture, observations: list[Observation], surface: Surface, blend: Tensor, config: DynamicTextureConfig
+) -> StaticTexture:
+    """The scan's skin in this clip's light; what the mask covers, eyes that may have been closed in clip A and an inner
+    mouth that it never saw, as this clip shows it."""
+    size = (config.static.size_px, config.static.size_px)
+    albedo = F.interpolate(skin.albedo[None].float() / 255, size, mode="area")[0]
+    light_sh, lit = known_skin(observations, surface, LightMode.TURNING, albedo, config.static)
+    mesh = surface.mesh
+    texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, size[0])
+    own = unproject(lit, mesh, texels, config.static.unprojection)
+    share = blend * ease(own.weight / config.static.synthesis.good_weight)
+    mixed = albedo + share * (own.texture.clamp(0, 1) - albedo)
+    seen = F.interpolate(skin.seen[None, None].float(), size)[0] > 0.5
+    return StaticTexture(mixed, light_sh, seen, lit[0].harmonics, {})
+
+
+def _on_canvas(baked: Baked, seen: Tensor, canvas: Canvas) -> Baked:
+    if canvas is Canvas.MASK:
+        return baked
+    everywhere = torch.ones_like(baked.blend)
+    if canvas is Canvas.EVERYWHERE:
+        return replace(baked, blend=everywhere)
+    flat = baked.static[:, seen[0]].mean(1)[:, None, None].expand_as(baked.static).contiguous()
+    return replace(baked, static=flat, blend=everywhere)
+
+
+def _blend_mask(
+    scan: Scan | None, head: HeadModel, surface: Surface, config: DynamicTextureConfig
+) -> Float[Tensor, "1 size size"]:
+    size = config.static.size_px
+    if scan is not None and scan.fit is not None:
+        mask = scan.fit.blend_mask[None, None].float() / 255
+        return F.interpolate(mask, (size, size), mode="bilinear", align_corners=False, antialias=True)[0]
+    mesh = surface.mesh
+    texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, size)
+    return soft_mask(texels, head.region(*PAINTED_REGIONS), surface.rest_m, mesh.triangles, config.margin_m)
 
 
 def _spread_frames(source: Source, count: int) -> list[int]:
@@ -71,7 +126,7 @@ def _frame_quality(source: Source) -> Tensor:
     return confidence * (sharpness / sharpness.nanmedian().clamp_min(1e-8)).nan_to_num(0).clamp(0, 2)
 
 
-def _observe(source: Source, head: HeadModel, neutral_m: Tensor, frame: int, relight: bool) -> Observation:
+def _observe(source: Source, head: HeadModel, neutral_m: Tensor, frame: int) -> Observation:
     capture, track = source.capture, source.track
     view = track.view(torch.tensor([frame]))
     channels = track.motion().at([frame])
@@ -83,6 +138,5 @@ def _observe(source: Source, head: HeadModel, neutral_m: Tensor, frame: int, rel
         trust=trust,
         vertices_camera_m=vertices_in_camera(head, neutral_m, channels, view)[0],
         camera=Camera(view.camera.K_px, view.camera.width_px, view.camera.height_px),
-        weight=float(_frame_quality(source)[frame]),
-        light_sh=track.light_sh[frame] if relight else None,
+        weight=float(track.confidence[frame]),
     )

@@ -1,10 +1,22 @@
 """Every number of the method, with the paper's value beside it."""
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from headstudio.nn.texture_decoder import TextureDecoderConfig
-from headstudio.texture.unproject import UnprojectionConfig
+from headstudio.texture.static import StaticTextureConfig
+
+
+class Canvas(str, enum.Enum):
+    """Where the network paints over the static texture."""
+
+    MASK = "mask"
+    """Eyes and mouth."""
+    EVERYWHERE = "everywhere"
+    """The whole head, over the static texture: no blend mask."""
+    ALONE = "alone"
+    """The whole head, over one flat colour: no static base."""
 
 
 @dataclass(frozen=True)
@@ -13,20 +25,22 @@ class DynamicTextureConfig:
 
     size_px: int = 256
     """Side of the training pictures; the paper renders the video's resolution."""
-    texture_px: int = 512
-    """Side of the static texture; the paper's figures show about 2k."""
+    static: StaticTextureConfig = field(default_factory=StaticTextureConfig.draft)
+    """The static texture and its light (sec. 3.3.1), from this clip where no scan is given; the light of the clip is
+    always looked for. The paper's figures show about 2k."""
     decoder: TextureDecoderConfig = field(default_factory=TextureDecoderConfig)
     """The painting network; its picture is stretched over the whole atlas (the upsampling of sec. 3.3.2)."""
     residual: bool = True
     """Add to the static texture instead of replacing it; the paper blends the painted texture in."""
+    canvas: Canvas = Canvas.MASK
+    """Where the network paints; the paper: the regions of the blend mask (sec. 3.3.2)."""
     relight: bool = True
-    """Take the tracked light off the static texture and put it back when rendering (sec. 3.3.1); False bakes it in."""
+    """Take the light off the static texture and put it back inside eq. 2 (sec. 3.3.1), so that the painted texture is
+    albedo as well; False gives a lit map, which no other light falls on."""
     margin_m: float = 0.010
-    """Soft border of the eye and mouth regions; not given in the paper."""
+    """Soft border of the eye and mouth regions where no scan brings a mask; not given in the paper."""
     texture_frames: int = 60
-    """Frames the static texture is unprojected from; paper: the key frames of clip A, under 20."""
-    unprojection: UnprojectionConfig = field(default_factory=UnprojectionConfig)
-    """How these frames are averaged."""
+    """Frames of this clip that are looked at for texture and light; paper: the key frames of clip A, under 20."""
     steps: int = 1500
     """Training steps; paper about 2500 (appendix B)."""
     batch_size: int = 2
@@ -46,14 +60,17 @@ class DynamicTextureConfig:
 PRESETS: Mapping[str, DynamicTextureConfig] = {
     "draft": DynamicTextureConfig(),
     "standard": DynamicTextureConfig(
-        size_px=512, texture_px=2048, decoder=TextureDecoderConfig(side=512), steps=4000, batch_size=4
+        size_px=512,
+        static=StaticTextureConfig.standard(),
+        decoder=TextureDecoderConfig(side=512),
+        steps=4000,
+        batch_size=4,
     ),
     "paper": DynamicTextureConfig(
         size_px=512,
-        texture_px=4096,
+        static=StaticTextureConfig.paper(),
         decoder=TextureDecoderConfig(side=512),
         residual=False,
-        unprojection=UnprojectionConfig(angle_power=0.0, robust_passes=0),
         steps=2500,
         batch_size=1,
         perceptual_weight=1.0,

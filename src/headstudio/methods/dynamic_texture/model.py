@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -22,9 +23,11 @@ from headstudio.records.channels import Channel, Channels, Rendering, Scene, Vie
 from headstudio.records.mesh import MeshAsset
 from headstudio.records.track import HeadIdentity
 from headstudio.render.composite import over
-from headstudio.render.light import turned
+from headstudio.render.light import spherical_harmonics, turned
 from headstudio.render.mesh import MeshTopology, render_surface
+from headstudio.render.normals import vertex_normals
 from headstudio.render.texture import MipPyramid, build_pyramid, sample_texture
+from headstudio.render.transfer import reached_share
 from headstudio.texture.mesh_asset import mesh_asset
 from headstudio.training.batches import usable_training_frames
 from headstudio.training.contract import AvatarModel, Batch, Capability, Runtime, Source, Sources
@@ -51,12 +54,13 @@ class DynamicTexture(AvatarModel):
     def __init__(self, config: DynamicTextureConfig) -> None:
         super().__init__(config)
         self.paints = True
-        for name in ("identity_coefficients", "offsets_m", "static", "blend", "light_sh"):
+        for name in ("identity_coefficients", "offsets_m", "static", "blend", "light_sh", "harmonics"):
             self.register_buffer(name, torch.zeros(0))
         self._loss: tuple[nn.Module, str] | None = None  # in a tuple, so that it is no part of the avatar
         self._loss_names = {"perceptual": "", "extractor": ""}
         self._layers: MipPyramid | None = None
         self._neutral: Tensor | None = None
+        self._bare: Tensor | None = None
 
     def setup(self, sources: Sources) -> None:
         source = sources["target"][0]
@@ -65,8 +69,9 @@ class DynamicTexture(AvatarModel):
         self.identity_coefficients = found.coefficients.clone()
         self.offsets_m = torch.zeros(head.vertices, 3) if found.offsets_m is None else found.offsets_m.clone()
         self._build(head)
-        self.light_sh = source.track.light_sh[usable_training_frames(source)].mean(0)
         baked = bake(source, head, self._neutral_m, self.config)
+        if baked.light_sh is not None and baked.harmonics is not None:
+            self.light_sh, self.harmonics = baked.light_sh, baked.harmonics
         self.static, self.blend = ((values * 255).round().to(torch.uint8) for values in (baked.static, baked.blend))
         self.painter.measure(self._training_inputs(sources["target"]))
         loss, description = self._perceptual()
@@ -86,7 +91,8 @@ class DynamicTexture(AvatarModel):
     def losses(self, batch: Batch, stage: Stage, player: Player) -> dict[str, Tensor]:
         assert batch.image is not None and batch.valid is not None
         painted = self._paint(batch.channels, batch.view)
-        rendering = self._draw(painted, batch.channels, batch.view, batch.scene)
+        scene = replace(batch.scene, light_sh=None)  # the light that belongs to this albedo is the avatar's own
+        rendering = self._draw(painted, batch.channels, batch.view, scene)
         weight = rendering.alpha.detach() * batch.valid
         if batch.matte is not None:
             weight = weight * batch.matte
@@ -185,7 +191,9 @@ class DynamicTexture(AvatarModel):
             static, blend = layers[:, :3], layers[:, 3:]
             return static if painted is None else self._mix(static, blend, sample_texture(painted, uv, mask))
 
-        surface = render_surface(vertices, self._mesh, view.camera, colour, self._light(view, scene))
+        light_sh = self._light(view, scene)
+        share = None if light_sh is None else self._light_share(light_sh, channels, view)
+        surface = render_surface(vertices, self._mesh, view.camera, colour, light_sh, light_share=share)
         assert surface.image is not None  # a colour was given
         maps = {"depth": surface.depth_m, "normals": surface.normals, "uv": surface.uv}
         return Rendering(surface.image, surface.mask, maps)
@@ -194,8 +202,17 @@ class DynamicTexture(AvatarModel):
         """The light in the axes of the viewing camera: it stays where it is when the camera moves."""
         if not self.config.relight:
             return None
-        light_sh = self.light_sh.expand(view.batch, -1, -1) if scene.light_sh is None else scene.light_sh
-        return turned(light_sh, view.T_camera_world[:, :3, :3])
+        light_sh = self.light_sh[None] if scene.light_sh is None else scene.light_sh
+        return turned(light_sh.expand(view.batch, -1, -1), view.T_camera_world[:, :3, :3])
+
+    def _light_share(
+        self, light_sh: Float[Tensor, "batch 9 3"], channels: Channels, view: View
+    ) -> Float[Tensor, "batch vertices 3"]:
+        """What of the light in camera axes the head at rest does not keep from itself."""
+        rotation_head_camera = camera_pose(channels, view).float()[:, :3, :3].transpose(1, 2)
+        if self._bare is None or self._bare.device != light_sh.device:
+            self._bare = spherical_harmonics(vertex_normals(self._neutral_m, self._mesh.triangles)[0])
+        return reached_share(self.harmonics, self._bare, turned(light_sh, rotation_head_camera))
 
     def _static_layers(self) -> MipPyramid:
         # Static texture and blend mask never change, so their pyramid is made once and sampled in one look-up.
