@@ -163,3 +163,18 @@ def test_a_texture_that_cannot_be_halved_is_refused(world):
     blank = Unprojected(torch.zeros(3, 100, 100), torch.zeros(1, 100, 100))
     with pytest.raises(HeadstudioError, match="halved"):
         complete(blank, points, mesh, regions, texels, CONFIG)
+
+
+def test_hair_goes_on_behind_and_ends_where_the_scalp_does(world):
+    points, mesh, texels, unprojected, _ = world
+    scalp = points[:, 1] > 0.12
+    row = texels.spread(points)[1]
+    dark = torch.where(row > 0.12, 0.1, 0.6)
+    seen = unprojected.weight
+    colours = smooth_colours((dark * seen).expand(3, -1, -1).contiguous(), seen, points, mesh, texels, {"scalp": scalp})
+    unseen = points[:, 2] < -0.02
+    assert colours[unseen & scalp].max() < 0.2 and colours[unseen & (points[:, 1] < 0.1)].min() > 0.5
+    # Without hair in sight, what the rest tells is better than nothing.
+    below = seen * (row < 0.11)
+    bald = smooth_colours((dark * below).expand(3, -1, -1).contiguous(), below, points, mesh, texels, {"scalp": scalp})
+    assert bald[scalp].min() > 0.5

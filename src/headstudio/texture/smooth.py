@@ -33,14 +33,15 @@ def smooth_colours(
     texels: TexelMap,
     regions: Mapping[str, Bool[Tensor, " vertices"]],
 ) -> Float[Tensor, "vertices 3"]:
-    """Mean colour about each vertex, harmonic on the surface where the texture is not trusted.
+    """Mean colour about each vertex, harmonic on the surface where the texture is not trusted; hair ends where the scalp
+    does, so that an unseen nape is skin and the back of the head is hair.
 
     A separate part of the mesh (a tooth) of which nothing is known has the usual colour of its region, or else the
     mean of all that is known.
     """
     colours, known = _about_vertices(texture, trust, texels, len(rest_m))
     colours[~known] = _defaults(colours, known, regions)[~known]
-    laplacian, part = _graph(rest_m, mesh)
+    laplacian, part = _graph(rest_m, mesh, regions.get("scalp"))
     told = np.zeros(part.max() + 1, dtype=bool)
     told[part[known.numpy()]] = True
     free = ~known.numpy() & told[part]
@@ -74,11 +75,18 @@ def _defaults(colours: Tensor, known: Tensor, regions: Mapping[str, Tensor]) -> 
     return found
 
 
-def _graph(rest_m: Tensor, mesh: MeshTopology) -> tuple[csr_matrix, np.ndarray]:
+_ACROSS_HAIRLINE = 1e-4
+"""Weight of an edge across the border of the scalp against others: what nothing else tells still comes from there."""
+
+
+def _graph(rest_m: Tensor, mesh: MeshTopology, scalp: Tensor | None) -> tuple[csr_matrix, np.ndarray]:
     """Graph Laplacian with edges weighing inversely with their length, and the part that each vertex belongs to."""
     corners, points = mesh.triangles.cpu().numpy().astype(np.int64), rest_m.detach().cpu().numpy().astype(np.float64)
     edges = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
     weight = 1.0 / np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1).clip(1e-6)
+    if scalp is not None:
+        inside = scalp.cpu().numpy()[edges]
+        weight = np.where(inside[:, 0] == inside[:, 1], weight, _ACROSS_HAIRLINE * weight)
     shape = (len(points), len(points))
     joined = coo_matrix((weight, (edges[:, 0], edges[:, 1])), shape=shape).tocsr()
     joined = joined + joined.T
