@@ -39,6 +39,19 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def resuming_folder(building: Path, path: Path) -> Iterator[Path]:
+    """Yield a folder of a fixed name beside `path` that takes its place when the block succeeds, and else stays.
+
+    For long work in many files: whoever runs it again finds in `building` what is done. The caller writes single files
+    atomically and puts into the folder's name whatever decides the content.
+    """
+    with _explained("cannot write the folder", path):
+        building.mkdir(parents=True, exist_ok=True)
+        yield building
+        _swap(building, path)
+
+
+@contextlib.contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` that takes its place when the block succeeds."""
     path = Path(path)

@@ -60,7 +60,8 @@ def vertex_labels(head: HeadModel, scalp: Label = Label.HAIR) -> Int[Tensor, " v
     Args:
         scalp: what the scalp is: hair, or skin of a bald head.
     """
-    labels = torch.full((head.vertices,), int(scalp), device=head.template_m.device)
+    labels = torch.full((head.vertices,), int(Label.SKIN), device=head.template_m.device)
+    labels[head.region("scalp")] = int(scalp)
     for label, regions in _PARTS:
         labels[head.region(*regions)] = int(label)
     labels[head.region("lips") & ~head.region("teeth", "tongue")] = int(Label.SKIN)

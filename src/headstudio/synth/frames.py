@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -38,50 +38,51 @@ class FrameRenderer:
     def __init__(self, stage: Stage) -> None:
         config = stage.config
         self.stage = stage
+        """May be replaced by one of the same person: another pose, light or camera."""
         self.appearance: Appearance = paint(stage.head, stage.person, config.texture_px)
         self._pyramid = _material(self.appearance, config.texture_px)
-        self._puppet = Puppet(stage)
+        self.puppet = Puppet(stage)
         self._room = srgb_to_linear(paint_room(config.seed, config.width_px, config.height_px))[None]
 
     def render(self, frame: int) -> Picture:
         """Render one frame."""
         with torch.inference_mode():
-            points, normals = self._moved(frame)
+            points, normals = self.moved(frame)
             fragments = self._fragments(points)
-            key = visibility(points, normals, self._puppet.triangles, self.stage.light.towards_key)
+            key = visibility(points, normals, self.puppet.triangles, self.stage.light.towards_key)
             colour, alpha = self._lit(fragments, points, normals, key)
             return self._exposed(colour, alpha, frame)
 
-    def _moved(self, frame: int) -> tuple[Tensor, Tensor]:
-        """All points and normals in camera axes."""
+    def moved(self, frame: int) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "points 3"]]:
+        """All points and normals, as they are lit, in camera axes."""
         stage = self.stage
         T = stage.T_camera_head[frame]
-        points, normals = self._puppet.posed(stage.head_vertices(frame), lambda values: stage.shoulders(frame, values))
+        points, normals = self.puppet.posed(stage.head_vertices(frame), lambda values: stage.shoulders(frame, values))
         return transform(T, points), normals @ T[:3, :3].T
 
     def _fragments(self, points: Tensor) -> Fragments:
         config = self.stage.config
         scale = config.supersampling
         camera = self.stage.lens.camera.resized(config.width_px * scale, config.height_px * scale)
-        return rasterise(points[None], self._facing(points), camera)
+        return rasterise(points[None], self.facing(points), camera)
 
-    def _facing(self, points: Tensor) -> Tensor:
-        """The triangles, with those of the skin that are seen from inside collapsed to nothing.
+    def facing(self, points: Float[Tensor, "points 3"]) -> Int[Tensor, "triangles 3"]:
+        """The puppet's triangles, with those of the skin that are seen from inside collapsed to nothing.
 
         A mouth's cavity is wider than the mouth and touches the cheeks from within when they move.
         """
-        skin = self._puppet.triangles[: self._puppet.one_sided]
+        skin = self.puppet.triangles[: self.puppet.one_sided]
         a, b, c = (points[skin[:, corner].long()] for corner in range(3))
         outside = (torch.linalg.cross(b - a, c - a) * a).sum(-1) < 0.0
-        triangles = self._puppet.triangles.clone()
+        triangles = self.puppet.triangles.clone()
         triangles[: len(skin)] *= outside[:, None].int()
         return triangles
 
     def _lit(self, fragments: Fragments, points: Tensor, normals: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """Linear colour, premultiplied, and coverage."""
         # Attributes belong to points that are split at the atlas's seams; positions and light do not.
-        moving = torch.cat([normals, points, key[:, None]], dim=-1)[self._puppet.point_vertex]
-        maps = interpolate(fragments, torch.cat([moving, self._puppet.constant], dim=-1)[None], self._puppet.corners)
+        moving = torch.cat([normals, points, key[:, None]], dim=-1)[self.puppet.point_vertex]
+        maps = interpolate(fragments, torch.cat([moving, self.puppet.constant], dim=-1)[None], self.puppet.corners)
         mask = fragments.mask
         material = sample_texture(self._pyramid, maps[:, 7:9].contiguous(), mask)
         seen = mask[0, 0] > 0

@@ -44,8 +44,10 @@ class Puppet:
     def __init__(self, stage: Stage) -> None:
         head = stage.head
         self._stage = stage
-        bare = ~head.region("eyelashes")[head.triangles].all(-1)
         # Lashes are drawn as hairs instead of the strips that carry them.
+        bare = ~head.region("eyelashes")[head.triangles].all(-1)
+        if stage.undrawn is not None:
+            bare = bare & ~stage.undrawn
         pairs = torch.stack([head.triangles, head.uv_triangles], dim=-1).long()
         split, index = torch.unique(pairs.reshape(-1, 2), dim=0, return_inverse=True)
         extras = self._extra_triangles()

@@ -1,10 +1,10 @@
 """Everything of one recording before it is rendered: who, what, where, in which light."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headstudio.geometry.rigid import from_rotation
@@ -45,6 +45,8 @@ class Stage:
     shirt: RigidMesh
     articulation: Articulation
     T_camera_head: Float[Tensor, "frames 4 4"]
+    undrawn: Bool[Tensor, " triangles"] | None = None
+    """Triangles of the head that are not drawn, as those that a shirt covers."""
 
     @classmethod
     def build(cls, config: SynthConfig, head: HeadModel | None = None) -> "Stage":
@@ -76,6 +78,13 @@ class Stage:
             articulation,
             T_camera_head,
         )
+
+    def performing(self, performance: Performance) -> "Stage":
+        """The same actor in the same place, who does something else."""
+        pivot = _neck_joint(self.head, self.neutral_m)
+        neck_rad, T_camera_head = _poses(performance, pivot, self.anatomy, self.lens, self.config.head_share)
+        articulation = self.head.from_arkit(performance.arkit)._replace(neck_rad=neck_rad)
+        return replace(self, performance=performance, articulation=articulation, T_camera_head=T_camera_head)
 
     def articulated(self, frame: int) -> Articulation:
         """The state of one frame, batched by one."""

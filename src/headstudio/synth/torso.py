@@ -34,9 +34,15 @@ _RINGS = (
 )
 
 
-def dress(head: HeadModel, neutral_m: Float[Tensor, "vertices 3"], seed: int) -> RigidMesh:
-    """The shirt, in the head frame with the neck at rest."""
-    centre, collar_y, profile = _neck(head, neutral_m)
+def dress(
+    head: HeadModel, neutral_m: Float[Tensor, "vertices 3"], seed: int, collar_y_m: float | None = None
+) -> RigidMesh:
+    """The shirt, in the head frame with the neck at rest.
+
+    Args:
+        collar_y_m: height of the collar; by default a little above where the neck's skin ends.
+    """
+    centre, collar_y, profile = _neck(head, neutral_m, collar_y_m)
     angle = torch.arange(AROUND + 1) * (2 * math.pi / AROUND)
     collar = profile(collar_y)
     rings, uvs = [], []
@@ -59,10 +65,12 @@ def dress(head: HeadModel, neutral_m: Float[Tensor, "vertices 3"], seed: int) ->
     return RigidMesh(points, triangles, normals.reshape(-1, 3), torch.cat(uvs))
 
 
-def _neck(head: HeadModel, neutral_m: Tensor) -> tuple[Tensor, float, Callable[[float], tuple[Tensor, Tensor]]]:
+def _neck(
+    head: HeadModel, neutral_m: Tensor, collar_y_m: float | None
+) -> tuple[Tensor, float, Callable[[float], tuple[Tensor, Tensor]]]:
     """Centre (x, z) and collar height of the neck, and its half width and half depth at any height."""
     neck = neutral_m[head.region("neck")]
-    collar_y = float(neck[:, 1].amin()) + _COLLAR_M
+    collar_y = float(neck[:, 1].amin()) + _COLLAR_M if collar_y_m is None else collar_y_m
     ring = neck[(neck[:, 1] - collar_y).abs() < _SLICE_M]
     middle = (ring.amax(0) + ring.amin(0)) / 2
 
