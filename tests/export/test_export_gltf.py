@@ -1,9 +1,5 @@
 """GLB files read back and moved by an evaluator of our own; the Khronos validator is the second opinion."""
 
-import json
-import os
-import shutil
-import subprocess
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -24,10 +20,8 @@ from headstudio.records.mesh import MeshAsset, MeshClip
 from headstudio.records.motion import Motion
 from headstudio.texture.mesh_asset import mesh_asset
 from support.gltf_player import GltfPlayer
+from support.node import validated
 from support.small_head import SmallHead, small_head
-
-HERE = Path(__file__).parent
-CACHE = HERE.parents[1] / "build" / "node"
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +229,7 @@ def test_contradictory_assets_cannot_be_made(asset):
 def test_khronos_validator_has_nothing_to_say(tmp_path, asset, options):
     moving = with_clip(asset, _motion())
     write_glb(tmp_path / "head.glb", moving, GltfOptions(**options))
-    issues = _validate(tmp_path / "head.glb")
+    issues = validated(tmp_path / "head.glb")
     assert issues["messages"] == [], issues
 
 
@@ -252,23 +246,8 @@ def test_makehuman_head_moves_in_the_file_as_it_does_here(tmp_path):
     for frame, wanted in enumerate(head.pose(neutral_m, state)[:, corners].numpy()):
         error = np.linalg.norm(player.frame(frame)[rows] - wanted, axis=1)
         assert error.max() < 5e-4 and np.quantile(error, 0.5) < 2e-6
-    assert _validate(tmp_path / "head.glb")["messages"] == []
+    assert validated(tmp_path / "head.glb")["messages"] == []
 
 
 def _still(motion: Motion) -> Motion:
     return Motion(motion.times_s, {ARKIT: motion.channels[ARKIT]})
-
-
-def _validate(path: Path) -> dict:
-    """The validator's report; its package is installed into the build folder when it is not there."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    assert node and npm, "the Khronos validator needs node and npm"
-    if not (CACHE / "node_modules" / "gltf-validator").is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, CACHE / name)
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=CACHE, check=True, capture_output=True, timeout=300)
-    environment = {**os.environ, "NODE_PATH": str(CACHE / "node_modules")}
-    command = [node, str(HERE / "validate.cjs"), str(path)]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120)
-    return json.loads(done.stdout)

@@ -30,6 +30,10 @@ class Options(Common):
     """The performance is of the avatar's own person in front of the same camera."""
     pose: tuple[str, ...] = ()
     """How the head of an OBJ stands: ARKit weights such as jawOpen=0.5 mouthSmileLeft=1."""
+    texture: str = "png"
+    """For --to glb, the form of its texture: png, or ktx2 or ktx2-small, which stay compressed on the GPU."""
+    basisu: str | None = None
+    """For a ktx2 texture: the encoder of Basis Universal. Otherwise HEADSTUDIO_BASISU or `basisu`."""
     baked: str | None = None
     """For --to glb with a performance: png or jpg writes, beside the file, the texture that the avatar's network paints
     in each frame, for engines that flip pictures; jpg is smaller and not exact."""
@@ -56,11 +60,13 @@ def run(options: Options, display: Display) -> Result:
 def _export_avatar(options: Options, display: Display) -> Result:
     from headstudio.cli.sources import load_performance, load_subject
     from headstudio.drivers.drive import DriveConfig, transferred
+    from headstudio.export.gltf import GltfOptions
     from headstudio.export.sequence import BakeOptions, sequence_folder
     from headstudio.export.targets import ExportOptions, export_avatar
 
     bake = options.baked and BakeOptions(options.baked, options.baked_px, options.baked_crop, options.baked_once)
-    extras = ExportOptions(_weights(options.pose), options.blender, bake or None, display)
+    gltf = GltfOptions(texture=options.texture, basisu=options.basisu)
+    extras = ExportOptions(_weights(options.pose), options.blender, gltf, bake or None, display)
     avatar, _, at_rest = load_subject(options.avatar)
     motion, warnings = None, []
     if options.performance is not None:

@@ -14,6 +14,7 @@ from torch import Tensor
 import headstudio
 from headstudio import storage
 from headstudio.errors import HeadstudioError
+from headstudio.export import basis
 from headstudio.export.glb_buffer import GlbBuffer
 from headstudio.export.seams import split_seams
 from headstudio.records.mesh import MeshAsset, MeshClip, MeshPart
@@ -21,6 +22,7 @@ from headstudio.render.normals import vertex_normals
 
 _ROUGHNESS = 0.6  # skin under a broad highlight
 _INFLUENCES = 4  # joints a vertex in one JOINTS_0 set
+_BASIS = "KHR_texture_basisu"
 _STILL_M = 5e-7  # displacements below half a micrometre are rounding
 _CONSTANT = 1e-6  # a joint that moves less than this needs no channel
 
@@ -35,6 +37,16 @@ class GltfOptions:
     importers ignore the extension."""
     sparse_targets: bool = True
     """Store only the vertices that a morph target moves, where that is smaller."""
+    texture: str = "png"
+    """png, which everybody reads; or ktx2 or ktx2-small (KHR_texture_basisu), which stay compressed on the GPU."""
+    basisu: str | None = None
+    """The encoder of ktx2 (`headstudio.export.basis.find_basisu`)."""
+
+    def __post_init__(self) -> None:
+        if self.texture not in (known := ("png", *basis.MODES)):
+            raise HeadstudioError(
+                f"no texture is written as {self.texture!r}", next_step=f"choose one of: {', '.join(known)}"
+            )
 
 
 def write_glb(path: Path | str, asset: MeshAsset, options: GltfOptions | None = None) -> None:
@@ -149,20 +161,32 @@ def _influences(skin_weights: Tensor) -> tuple[Tensor, Tensor]:
 
 def _add_materials(buffer: GlbBuffer, asset: MeshAsset, options: GltfOptions) -> None:
     document = buffer.document
-    picture = io.BytesIO()
-    Image.fromarray(asset.texture.permute(1, 2, 0).contiguous().numpy()).save(picture, format="PNG")
-    document.images.append(
-        gl.Image(name="base colour", mimeType="image/png", bufferView=buffer.view(picture.getvalue()))
-    )
+    compressed = options.texture in basis.MODES
+    content, kind = _picture(asset, options), "image/ktx2" if compressed else "image/png"
+    document.images.append(gl.Image(name="base colour", mimeType=kind, bufferView=buffer.view(content)))
     document.samplers.append(
         gl.Sampler(
             magFilter=gl.LINEAR, minFilter=gl.LINEAR_MIPMAP_LINEAR, wrapS=gl.CLAMP_TO_EDGE, wrapT=gl.CLAMP_TO_EDGE
         )
     )
-    document.textures.append(gl.Texture(sampler=0, source=0))
+    if compressed:
+        document.textures.append(gl.Texture(sampler=0, extensions={_BASIS: {"source": 0}}))
+        document.extensionsUsed.append(_BASIS)
+        document.extensionsRequired.append(_BASIS)
+    else:
+        document.textures.append(gl.Texture(sampler=0, source=0))
     document.materials.extend(_material(part, options) for part in _drawn(asset))
     if options.unlit:
         document.extensionsUsed.append("KHR_materials_unlit")
+
+
+def _picture(asset: MeshAsset, options: GltfOptions) -> bytes:
+    picture = Image.fromarray(asset.texture.permute(1, 2, 0).contiguous().numpy())
+    if options.texture in basis.MODES:
+        return basis.encoded(picture, options.texture, options.basisu)
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
+    return content.getvalue()
 
 
 def _material(part: MeshPart, options: GltfOptions) -> gl.Material:

@@ -80,7 +80,9 @@ def check_place(folder: Path, suffixes: Container[str], others: Iterable[str] = 
     raise HeadstudioError("something else is here already", where=folder, next_step="choose another name for the file")
 
 
-def write_baked_glb(avatar: AvatarModel, path: Path, motion: Motion, options: BakeOptions, progress: Progress) -> None:
+def write_baked_glb(
+    avatar: AvatarModel, path: Path, motion: Motion, options: BakeOptions, gltf: GltfOptions, progress: Progress
+) -> None:
     """Write the .glb with the performance as its animation, and beside it the folder of pictures.
 
     The .glb's own texture, the face at rest, gets the size of the pictures, so that one can stand for the other.
@@ -94,7 +96,7 @@ def write_baked_glb(avatar: AvatarModel, path: Path, motion: Motion, options: Ba
     size = picture_size(repainting, options.largest_px)
     at_rest = (resized(asset.texture[:3], size) * 255).round().to(torch.uint8)
     asset = with_clip(repainted_surface(asset, at_rest), motion)
-    content = glb_bytes(asset, GltfOptions())
+    content = glb_bytes(asset, gltf)
     assert asset.clip is not None
     pictures = painted_frames(runtime, repainting, motion, options.largest_px, mixed=True)
     rectangle = _rectangle(repainting, size) if options.crop else (0, 0, size[1], size[0])

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from headstudio.errors import HeadstudioError
 from headstudio.export.blender import write_blender
 from headstudio.export.clip import with_clip
-from headstudio.export.gltf import write_glb
+from headstudio.export.gltf import GltfOptions, write_glb
 from headstudio.export.obj import write_obj
 from headstudio.export.sequence import BakeOptions, write_baked_glb
 from headstudio.export.web import write_web
@@ -25,6 +25,8 @@ class ExportOptions:
     """Weights of morph targets by name, for forms that stand still."""
     blender: str | None = None
     """A Blender executable, or a Python that has bpy."""
+    gltf: GltfOptions = field(default_factory=GltfOptions)
+    """How a .glb is written."""
     bake: BakeOptions | None = None
     """Bake what the network paints during the performance, for engines that flip pictures."""
     progress: Progress = field(default_factory=Silent)
@@ -45,16 +47,16 @@ class ExportTarget:
     """Writes an avatar, with a performance if there is one."""
     stands_still: bool = False
     """It takes a pose and no performance; the others the other way round."""
-    bakes: bool = False
-    """A sequence of pictures can be put beside it."""
+    is_gltf: bool = False
+    """It asks how a .glb is written, and a sequence of pictures can be put beside it."""
 
 
 def _write_glb(avatar: AvatarModel, path: Path, motion: Motion | None, options: ExportOptions) -> None:
     if motion is not None and options.bake is not None:
-        write_baked_glb(avatar, path, motion, options.bake, options.progress)
+        write_baked_glb(avatar, path, motion, options.bake, options.gltf, options.progress)
         return
     asset = avatar.surface()
-    write_glb(path, asset if motion is None else with_clip(asset, motion))
+    write_glb(path, asset if motion is None else with_clip(asset, motion), options.gltf)
 
 
 def _write_web(avatar: AvatarModel, path: Path, motion: Motion | None, options: ExportOptions) -> None:
@@ -76,7 +78,7 @@ TARGETS: Mapping[str, ExportTarget] = MappingProxyType(
             ".glb",
             frozenset({Capability.SURFACE}),
             _write_glb,
-            bakes=True,
+            is_gltf=True,
         ),
         "web": ExportTarget(
             "a folder with a page that any static web server shows; the avatar's network runs in the browser",
@@ -125,10 +127,12 @@ def export_avatar(
         raise HeadstudioError(f"{target} stands still", next_step="leave the performance out, or give a pose")
     if options.pose and not chosen.stands_still:
         raise HeadstudioError(f"{target} takes no pose", next_step="give a performance instead")
-    if options.bake is not None and (motion is None or not chosen.bakes):
-        baking = ", ".join(name for name, other in TARGETS.items() if other.bakes)
+    if options.gltf != GltfOptions() and not chosen.is_gltf:
+        raise HeadstudioError(f"{target} has its own form of texture", next_step="leave the option out")
+    if options.bake is not None and (motion is None or not chosen.is_gltf):
+        baking = ", ".join(name for name, other in TARGETS.items() if other.is_gltf)
         raise HeadstudioError(
-            "there is no performance to bake" if chosen.bakes else f"{target} bakes no pictures",
+            "there is no performance to bake" if chosen.is_gltf else f"{target} bakes no pictures",
             next_step=f"export to {baking} with a performance",
         )
     path = Path(path)
