@@ -17,7 +17,7 @@ test: lint web
 test-blender: $(VENV)/ready-to-develop
 	sh scripts/blender.sh $(BLENDER_VENV)
 	if [ -x $(BLENDER_VENV)/bin/python ]; then export HEADSTUDIO_BLENDER=$(abspath $(BLENDER_VENV))/bin/python; fi; \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/export/test_export_blender_scene.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/export/test_export_blender_scene.py tests/test_tutorial.py
 
 lint: $(VENV)/ready-to-develop
 	$(BIN)/ruff check .

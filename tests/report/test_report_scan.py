@@ -16,9 +16,10 @@ from headstudio.records.scan import (
     Residuals,
     ScaleSource,
     Scan,
+    SkinTexture,
 )
 from headstudio.records.track import HeadIdentity
-from headstudio.report.scan_report import clay, write_scan_report
+from headstudio.report.scan_report import _made_up, clay, write_scan_report
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,18 @@ def test_it_tells_scale_parts_and_what_went_wrong(scan: Scan, tmp_path) -> None:
     assert "3 of 7" in page and "The eyes are closed in the scan." in page
     assert "2.00 mm (median)" in page and "0.909 to 1.100" in page
     assert page.count("data:image/jpeg") == 5 and page.count("<circle") == 4
+
+
+def test_the_texture_is_shown_with_what_was_made_up(scan: Scan, tmp_path) -> None:
+    albedo = torch.full((3, 16, 16), 128, dtype=torch.uint8)
+    for seen in (True, False):
+        texture = SkinTexture(albedo, torch.full((16, 16), seen), torch.zeros(9, 3) if seen else None)
+        write_scan_report(tmp_path / "report.html", replace(scan, texture=texture))
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert page.count("data:image/jpeg") == 6 and "texture of 16 px" in page
+        assert ("taken off" in page) == seen and ("left in" in page) != seen
+    assert (_made_up(replace(texture, seen=texture.seen | True)) == albedo).all()
+    assert (_made_up(texture).float().mean((1, 2)) - torch.tensor([181.0, 66.0, 66.0])).abs().max() < 3
 
 
 def test_it_does_without_what_is_not_there(scan: Scan, tmp_path) -> None:

@@ -11,7 +11,9 @@ from torch.nn.functional import normalize
 from headstudio.geometry.camera import Camera
 from headstudio.geometry.rigid import from_rotation, invert, relative_orientation, transform
 from headstudio.heads import load_head
-from headstudio.records.scan import Scan
+from headstudio.records.scan import Scan, SkinTexture
+from headstudio.records.track import HeadIdentity
+from headstudio.render.mesh import MeshTopology, render_surface
 from headstudio.render.normals import vertex_normals
 from headstudio.render.rasterise import interpolate, rasterise
 from headstudio.report.markup import Markup, bullets, element, facts, figure, joined
@@ -36,6 +38,8 @@ def scan_sections(scan: Scan) -> list[Section]:
     ]
     if scan.mesh is not None:
         sections.append(Section("Surface", tuple(_surfaces(scan))))
+    if scan.texture is not None and scan.identity is not None:
+        sections.append(Section("Static texture", tuple(_textures(scan, scan.texture, scan.identity))))
     return sections
 
 
@@ -129,6 +133,38 @@ def _tints(distance_m: Float[Tensor, " vertices"]) -> Float[Tensor, "vertices 3"
     return torch.where(distance_m.isnan()[:, None], torch.tensor(_UNKNOWN), tint)
 
 
+def _textures(scan: Scan, texture: SkinTexture, identity: HeadIdentity) -> list[Markup]:
+    head = load_head(identity.head)
+    offsets = None if identity.offsets_m is None else identity.offsets_m[None]
+    rest = head.neutral(identity.coefficients[None], offsets)[0]
+    mesh = MeshTopology(head.triangles, head.uv, head.uv_triangles)
+    layers = {"in even light": texture.albedo, "red: made up": _made_up(texture)}
+    pictures, labels = [], []
+    for name, layer in layers.items():
+        for side, yaw in _SIDES_DEG:
+            local, camera = _from_aside(rest, yaw)
+            drawn = render_surface(local[None], mesh, camera, layer[None].float() / 255)
+            assert drawn.image is not None  # a texture was given
+            pictures.append(((drawn.image[0] * drawn.mask[0] + 1 - drawn.mask[0]) * 255).clamp(0, 255).byte())
+            labels.append(f"{side}, {name}")
+    taken = "whose light was taken off" if texture.light_sh is not None else "whose light was left in"
+    said = f"The head at rest with its texture of {texture.albedo.shape[-1]} px, {taken}."
+    return [figure(inline(contact_sheet(pictures, labels, 3, _PIXELS), "the textured head from three sides"), said)]
+
+
+def _made_up(texture: SkinTexture) -> UInt8[Tensor, "3 size size"]:
+    red = (torch.tensor(_RED) * 255)[:, None, None]
+    mixed = 0.4 * texture.albedo.float() + 0.6 * red
+    return torch.where(texture.seen[None], texture.albedo.float(), mixed).byte()
+
+
+def _from_aside(vertices_m: Tensor, yaw_deg: float) -> tuple[Float[Tensor, "vertices 3"], Camera]:
+    turn = roma.rotvec_to_rotmat(torch.tensor([0.0, -yaw_deg, 0.0]).deg2rad())
+    facing = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    local = transform(from_rotation(facing @ turn, torch.tensor([0.0, 0.0, _AWAY_M])), vertices_m.float())
+    return local, Camera.from_focal(_PIXELS * _AWAY_M / _WIDE_M, _PIXELS, _PIXELS)
+
+
 def clay(
     vertices_m: Float[Tensor, "vertices 3"],
     triangles: Int[Tensor, "triangles 3"],
@@ -140,12 +176,10 @@ def clay(
     Args:
         yaw_deg: of the camera about the head, positive to the person's left.
     """
-    turn = roma.rotvec_to_rotmat(torch.tensor([0.0, -yaw_deg, 0.0]).deg2rad())
-    facing = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-    local = transform(from_rotation(facing @ turn, torch.tensor([0.0, 0.0, _AWAY_M])), vertices_m.float())
-    camera = Camera.from_focal(_PIXELS * _AWAY_M / _WIDE_M, _PIXELS, _PIXELS)
-    normals = vertex_normals(vertices_m[None].float(), triangles.int())[0] @ turn.T
-    shade = 0.3 + 0.7 * (normals @ normalize(torch.tensor(_LIGHT), dim=0)).clamp_min(0)
+    local, camera = _from_aside(vertices_m, yaw_deg)
+    normals = vertex_normals(local[None], triangles.int())[0]
+    towards = torch.tensor(_LIGHT) * torch.tensor([1.0, -1.0, -1.0])
+    shade = 0.3 + 0.7 * (normals @ normalize(towards, dim=0)).clamp_min(0)
     fragments = rasterise(local[None], triangles, camera)
     picture = interpolate(fragments, (colours * shade[:, None])[None], triangles)[0]
     return ((picture + (1 - fragments.mask[0])) * 255).clamp(0, 255).byte()
