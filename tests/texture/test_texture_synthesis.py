@@ -172,9 +172,21 @@ def test_hair_goes_on_behind_and_ends_where_the_scalp_does(world):
     dark = torch.where(row > 0.12, 0.1, 0.6)
     seen = unprojected.weight
     colours = smooth_colours((dark * seen).expand(3, -1, -1).contiguous(), seen, points, mesh, texels, {"scalp": scalp})
-    unseen = points[:, 2] < -0.02
+    unseen = points[:, 2] > 0.05
     assert colours[unseen & scalp].max() < 0.2 and colours[unseen & (points[:, 1] < 0.1)].min() > 0.5
     # Without hair in sight, what the rest tells is better than nothing.
     below = seen * (row < 0.11)
     bald = smooth_colours((dark * below).expand(3, -1, -1).contiguous(), below, points, mesh, texels, {"scalp": scalp})
     assert bald[scalp].min() > 0.5
+
+
+def test_a_high_forehead_is_no_hair(world):
+    points, mesh, texels, unprojected, _ = world
+    regions = {"scalp": points[:, 1] > 0.12, "face": points[:, 1] <= 0.12}
+    row = texels.spread(points)[1]
+    seen = unprojected.weight
+    hairline = torch.where(row > 0.19, 0.1, 0.6)
+    high = smooth_colours((hairline * seen).expand(3, -1, -1).contiguous(), seen, points, mesh, texels, regions)
+    assert high[(points[:, 2] > 0.05) & regions["scalp"]].max() < 0.25
+    bald = smooth_colours((0.6 * seen).expand(3, -1, -1).contiguous(), seen, points, mesh, texels, regions)
+    assert bald.min() > 0.55

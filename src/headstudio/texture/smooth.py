@@ -41,7 +41,7 @@ def smooth_colours(
     """
     colours, known = _about_vertices(texture, trust, texels, len(rest_m))
     colours[~known] = _defaults(colours, known, regions)[~known]
-    laplacian, part = _graph(rest_m, mesh, regions.get("scalp"))
+    laplacian, part = _graph(rest_m, mesh, _haired(colours, known, regions))
     told = np.zeros(part.max() + 1, dtype=bool)
     told[part[known.numpy()]] = True
     free = ~known.numpy() & told[part]
@@ -74,6 +74,24 @@ def _defaults(colours: Tensor, known: Tensor, regions: Mapping[str, Tensor]) -> 
             found[regions[name].cpu()] = torch.tensor(colour, dtype=colours.dtype)
     return found
 
+
+def _haired(colours: Tensor, known: Tensor, regions: Mapping[str, Tensor]) -> Bool[Tensor, " vertices"] | None:
+    """The scalp without what of it was seen to be skin: a high forehead, or all that is left of a bald head's scalp
+    when nothing of it differs from the face."""
+    if "scalp" not in regions or "face" not in regions:
+        return regions.get("scalp")
+    scalp, face = regions["scalp"].cpu(), regions["face"].cpu()
+    if not bool((face & known).any()) or not bool((scalp & known).any()):
+        return scalp
+    skin = colours[face & known].median(0).values
+    apart = (colours - skin).norm(dim=1)
+    hair = apart[scalp & known].quantile(_HAIR_SHARE)
+    return scalp if hair < _BALD else scalp & ~(known & (apart < hair / 2))
+
+
+_HAIR_SHARE, _BALD = 0.9, 0.2
+"""The quantile of the seen scalp's distances (sRGB) from the colour of the face that stands for hair, and the distance
+below which it is skin."""
 
 _ACROSS_HAIRLINE = 1e-4
 """Weight of an edge across the border of the scalp against others: what nothing else tells still comes from there."""

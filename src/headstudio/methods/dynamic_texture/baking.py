@@ -87,10 +87,10 @@ def _with_own_eyes(
 
 
 def _on_canvas(baked: Baked, seen: Tensor, canvas: Canvas) -> Baked:
-    if canvas is Canvas.MASK:
+    if canvas == "mask":
         return baked
     everywhere = torch.ones_like(baked.blend)
-    if canvas is Canvas.EVERYWHERE:
+    if canvas == "everywhere":
         return replace(baked, blend=everywhere)
     flat = baked.static[:, seen[0]].mean(1)[:, None, None].expand_as(baked.static).contiguous()
     return replace(baked, static=flat, blend=everywhere)

@@ -1,22 +1,15 @@
 """Every number of the method, with the paper's value beside it."""
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from headstudio.nn.texture_decoder import TextureDecoderConfig
 from headstudio.texture.static import StaticTextureConfig
 
-
-class Canvas(str, enum.Enum):
-    """Where the network paints over the static texture."""
-
-    MASK = "mask"
-    """Eyes and mouth."""
-    EVERYWHERE = "everywhere"
-    """The whole head, over the static texture: no blend mask."""
-    ALONE = "alone"
-    """The whole head, over one flat colour: no static base."""
+Canvas: TypeAlias = Literal["mask", "everywhere", "alone"]
+"""Where the network paints: on eyes and mouth; on the whole head over the static texture; on the whole head over one
+flat colour."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +25,9 @@ class DynamicTextureConfig:
     """The painting network; its picture is stretched over the whole atlas (the upsampling of sec. 3.3.2)."""
     residual: bool = True
     """Add to the static texture instead of replacing it; the paper blends the painted texture in."""
-    canvas: Canvas = Canvas.MASK
-    """Where the network paints; the paper: the regions of the blend mask (sec. 3.3.2)."""
+    canvas: Canvas = "mask"
+    """Where the network paints: the blend mask's eyes and mouth (sec. 3.3.2), everywhere over the static texture, or
+    alone on the whole head without one. The paper: mask."""
     relight: bool = True
     """Take the light off the static texture and put it back inside eq. 2 (sec. 3.3.1), so that the painted texture is
     albedo as well; False gives a lit map, which no other light falls on."""
