@@ -17,6 +17,8 @@ from headstudio.render.mesh import render_surface
 from headstudio.synth.config import SynthConfig
 from headstudio.synth.eyes import IRIS_SHARE
 from headstudio.synth.noise import fractal_noise
+from headstudio.synth.rigid import RigidMesh
+from headstudio.synth.stage import Stage
 from headstudio.synth.sweep import SweepConfig, SweepMode, make_sweep, sweep_poses
 from headstudio.synth.truth import Truth
 from headstudio.synth.video import VideoFormat, write_video
@@ -44,15 +46,24 @@ class Filmed:
 def actor(folder: Path, seed: int, mode: SweepMode) -> Filmed:
     """A synthetic actor's clip A, rendered where it is not there yet."""
     place = folder / f"actor{seed}-{mode}"
-    config = SynthConfig(
-        seed=seed, seconds=SECONDS, fps=FPS, width_px=SIZE_PX, height_px=SIZE_PX, head_share=0.62, audio=False
-    )
+    config = _config(seed)
     if not (place / "truth.json").exists():
         make_sweep(place, config, SweepConfig(mode=mode))
     truth, head = Truth.load(place), load_head(config.head)
     joints = head.joints(truth.neutral_m[None])[0]
     iris_m = IRIS_SHARE * float((joints[3] - joints[4]).norm())
     return Filmed(place / "actor.mp4", truth.K_px[0], truth.T_camera_head, iris_m, truth.neutral_m)
+
+
+def hair_of(seed: int) -> RigidMesh | None:
+    """What an actor's hair covers in the head frame; the film's own."""
+    return Stage.build(_config(seed)).hair
+
+
+def _config(seed: int) -> SynthConfig:
+    return SynthConfig(
+        seed=seed, seconds=SECONDS, fps=FPS, width_px=SIZE_PX, height_px=SIZE_PX, head_share=0.62, audio=False
+    )
 
 
 def head_scan(folder: Path, model: Path) -> Filmed:

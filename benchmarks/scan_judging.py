@@ -2,22 +2,28 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import roma
 import torch
+from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from headstudio.geometry.camera import Camera
-from headstudio.geometry.rigid import transform
+from headstudio.geometry.rigid import from_rotation, transform
 from headstudio.heads.base import HeadModel
 from headstudio.render.closest import SurfaceIndex
 from headstudio.render.rasterise import rasterise
 from headstudio.scan.fitting import fitted_skin
+from headstudio.synth.rigid import RigidMesh
 from scan_films import SIZE_PX, Filmed
 from tracking_surface import Similarity, Surface, lay_over, similarity_between
 
 SAMPLES = 20000
 _EVERY = 3
 """Every third frame of a film says what it sees."""
+_ABOUT = 0.03
+"""Of the head's height: what is farther from the true face's points belongs to something else."""
 _HIDDEN_M = 0.001
 """A point this far behind what a camera sees is hidden from it."""
 
@@ -46,15 +52,21 @@ class ExactSurface(Surface):
         return found.positions.double(), self._index.normals[found.triangle].double()
 
 
-def true_face(vertices_m: Tensor, triangles: Tensor, face: Tensor, height_m: float, film: Filmed) -> TrueFace:
+def true_face(
+    vertices_m: Tensor, triangles: Tensor, face: Tensor, height_m: float, film: Filmed, hair: RigidMesh | None = None
+) -> TrueFace:
     """The face's points that the film sees from two sides at least.
 
     Args:
         face: (triangles,) whether it belongs to the face.
+        hair: what else may hide it.
     """
+    whole = vertices_m, triangles.long()
+    if hair is not None:
+        whole = torch.cat([vertices_m, hair.points_m]), torch.cat([whole[1], hair.triangles.long() + len(vertices_m)])
     points = spread(vertices_m, triangles[face], 4 * SAMPLES)
     camera = Camera(film.K_px, SIZE_PX, SIZE_PX)
-    seen = times_seen(points, vertices_m, triangles, film.T_camera_head[::_EVERY], camera) >= 2
+    seen = times_seen(points, *whole, film.T_camera_head[::_EVERY], camera) >= 2
     return TrueFace(vertices_m, triangles, points[seen][:SAMPLES], height_m)
 
 
@@ -97,7 +109,8 @@ def from_cameras(true: Tensor, found: Tensor) -> Similarity:
 
 def judged(face: TrueFace, vertices: Tensor, triangles: Tensor, start: Similarity) -> tuple[dict, Similarity]:
     """Distances from the true face's points to a surface in percent of the head's height, after the similarity that
-    brings them nearest to it, the angle between both normals there, and that similarity; as `unmoved`, before it."""
+    brings them nearest to it, and from there back; the angle between both normals; and that similarity. As `unmoved`,
+    before it."""
     surface, scores = ExactSurface(vertices, triangles), {}
     nearest = lay_over([face.points_m], [surface], start)
     for name, onto in (("", nearest), ("unmoved_", start)):
@@ -110,12 +123,53 @@ def judged(face: TrueFace, vertices: Tensor, triangles: Tensor, start: Similarit
         }
     true = ExactSurface(face.vertices_m, face.triangles).nearest(face.points_m)[1] @ nearest.rotation.T
     cosine = (surface.nearest(nearest(face.points_m.double()))[1] * true).sum(1).clamp(-1, 1)
-    return scores | {"normals_deg": round(float(torch.rad2deg(cosine.arccos()).median()), 1)}, nearest
+    back = 100 * _back(face, inverse(nearest, vertices), triangles) / face.height_m
+    return scores | {
+        "back_median": round(float(back.median()), 3),
+        "back_p95": round(float(back.quantile(0.95)), 3),
+        "normals_deg": round(float(torch.rad2deg(cosine.arccos()).median()), 1),
+    }, nearest
+
+
+def _back(face: TrueFace, vertices_m: Tensor, triangles: Tensor) -> Tensor:
+    """Distances to the truth from points spread over the part of a surface that lies about the true face: a rough
+    surface passes near every true point, but not all of it is near the truth."""
+    reach = _ABOUT * face.height_m
+    tree = KDTree(face.points_m.numpy())
+    corners = vertices_m[triangles.long()]
+    near = tree.query(corners.reshape(-1, 3).numpy(), distance_upper_bound=2 * reach)[0].reshape(-1, 3) < np.inf
+    points = spread(vertices_m, triangles[torch.from_numpy(near.any(1))], 2 * SAMPLES)
+    about = torch.from_numpy(tree.query(points.numpy(), distance_upper_bound=reach)[0] < np.inf)
+    return ExactSurface(face.vertices_m, face.triangles).distance(points[about])
 
 
 def inverse(onto: Similarity, points: Tensor) -> Tensor:
     """Points of the found frame in the true one."""
     return ((points.double() - onto.translation) @ onto.rotation / onto.scale).float()
+
+
+def sheet(face: TrueFace, found: list[tuple[Tensor, Tensor, Similarity]], size_px: int) -> Tensor:
+    """A picture (height, width, 3): truth and surfaces side by side, from before and from the side; below, the surfaces
+    tinted by their distance to the truth, red from 1 % of the head's height on."""
+    eye, near, wide = face.points_m.mean(0), 3.0 * face.height_m, 1.35 * face.height_m
+    camera = Camera.from_focal(size_px * near / wide, size_px, size_px)
+    truth = ExactSurface(face.vertices_m, face.triangles)
+    meshes = [(face.vertices_m, face.triangles), *((inverse(onto, v), t) for v, t, onto in found)]
+    columns = []
+    for vertices, triangles in meshes:
+        percent = (100 * truth.distance(vertices) / face.height_m).float().clamp(0, 1)
+        tints = torch.stack([torch.ones_like(percent), 1 - percent, 1 - percent], 1)
+        grey = torch.full_like(tints, 0.8)
+        views = [(grey, 0.0), (grey, 0.9), (tints, 0.0), (tints, 0.9)]
+        columns.append(torch.cat([clay(vertices, triangles, c, _before(eye, yaw, near), camera) for c, yaw in views]))
+    return torch.cat(columns, 1)
+
+
+def _before(point: Tensor, yaw_rad: float, distance_m: float) -> Tensor:
+    """A camera that looks at a point of the head frame from its front, turned to its side."""
+    turn = roma.euler_to_rotmat("Y", torch.tensor([yaw_rad], dtype=torch.float32))
+    rotation = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ turn
+    return from_rotation(rotation, torch.tensor([0.0, 0.0, distance_m]) - rotation @ point)
 
 
 def clay(vertices_m: Tensor, triangles: Tensor, colours: Tensor, T: Tensor, camera: Camera) -> Tensor:

@@ -8,6 +8,7 @@ Subjects are films with known cameras (scan_films.py): "head scan" is "Infinite,
 
 cameras     errors of structure from motion after one similarity, degrees and percent of the distance; and the metres
 mesh        what neural deferred shading makes of those cameras
+known       the same with the true cameras, which tells what the cameras cost
 registered  the head model laid over that mesh
 landmarks   the identity basis fitted to the triangulated landmarks alone, with the same cameras
 tracked     the neutral head of `headstudio track` on the same film: one camera, no surface
@@ -22,16 +23,18 @@ when it is done, so the command goes on where it stopped.
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from head_scan import read_head_scan
 from headstudio import storage
 from headstudio.capture.ingest import ingest
+from headstudio.geometry.camera import Camera
 from headstudio.geometry.rigid import invert, relative_orientation
 from headstudio.heads import load_head
 from headstudio.heads.base import HeadModel
@@ -40,7 +43,7 @@ from headstudio.records.capture import Capture
 from headstudio.records.scan import RawMesh, Scan
 from headstudio.records.track import Track
 from headstudio.report.scan_report import write_scan_report
-from headstudio.scan.alignment import landmark_cloud
+from headstudio.scan.alignment import align, landmark_cloud
 from headstudio.scan.fitting import fitted_skin
 from headstudio.scan.making import make_scan
 from headstudio.scan.registering import with_registration
@@ -50,17 +53,19 @@ from headstudio.tracking.config import TrackingConfig
 from headstudio.tracking.tracker import track
 from scan_cameras import camera_errors, metres, summary
 from scan_classic import Cloud, cloud_of, delaunay, poisson
-from scan_films import Filmed, actor, bust_m, head_scan
-from scan_judging import TrueFace, from_cameras, judged, skin_triangles, true_face
+from scan_films import SIZE_PX, Filmed, actor, bust_m, hair_of, head_scan
+from scan_judging import TrueFace, from_cameras, judged, sheet, skin_triangles, true_face
 from scan_mesh import BROW, CHIN, CROWN, EAR_PLANE
 from scan_registration import from_landmarks
 from tracking_scores import turn_error_deg
+from tracking_surface import Similarity
 
 SCHEMA, VERSION = "headstudio.benchmark.scan_truth", 1
 SUBJECTS = ("head scan", "actor 21", "actor 22")
 MODES = {21: "chair", 22: "sweep"}
-ROWS = ("cameras", "mesh", "registered", "landmarks", "tracked", "delaunay", "poisson")
+ROWS = ("cameras", "mesh", "known", "registered", "landmarks", "tracked", "delaunay", "poisson")
 _CHIN = 152
+_CELL_PX = 240
 _NEAR_DEG = 45.0
 """Within this yaw the tracker's rotations are told apart from those in profile."""
 
@@ -84,10 +89,12 @@ def main() -> None:
         subject = Subject(name, options, model)
         for row in options.rows:
             print(f"{name:10s} {row:11s} {_kept(subject, row)}", flush=True)
+        if {"mesh", "delaunay", "poisson"} <= set(options.rows):
+            subject.picture()
 
 
 def _kept(subject: "Subject", row: str) -> str:
-    presets = f"-{subject.options.mesh}" if row in ("mesh", "registered") else ""
+    presets = f"-{subject.options.mesh}" if row in ("mesh", "known", "registered") else ""
     presets += f"-{subject.options.registration}" if row == "registered" else ""
     place = subject.folder / f"{row}{presets}.json"
     if not place.exists():
@@ -133,7 +140,7 @@ class Subject:
         face = fitted_skin(head)[head.triangles].all(1)
         chin = head.landmark_points(self.film.neutral_m[None])[0, _CHIN, 1]
         height_m = float(self.film.neutral_m[head.region("scalp"), 1].max() - chin)
-        return true_face(self.film.neutral_m, head.triangles, face, height_m, self.film)
+        return true_face(self.film.neutral_m, head.triangles, face, height_m, self.film, hair_of(self.seed))
 
     @cached_property
     def capture(self) -> Capture:
@@ -193,6 +200,15 @@ class Subject:
         assert self.meshed.mesh is not None
         return self._surface(self.meshed.mesh)
 
+    def known(self) -> dict:
+        """The surface from the true cameras."""
+        preset = self.options.mesh
+        mesh = self._stage(f"known-{preset}", lambda: with_mesh(self._truly_calibrated(), preset, Silent())).mesh
+        assert mesh is not None
+        # The scan's frame is that of its head; where both are the same, nothing is left to be found but a small shift.
+        start = Similarity(1.0, torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
+        return judged(self.face, mesh.vertices_m, mesh.triangles, start)[0] | {"vertices": len(mesh.vertices_m)}
+
     def delaunay(self) -> dict:
         """COLMAP's points and its mesher."""
         return {**self._surface(delaunay(self.cloud)), **self.cloud.told()}
@@ -201,14 +217,26 @@ class Subject:
         """COLMAP's points and Poisson's surface."""
         return {**self._surface(poisson(self.cloud)), **self.cloud.told()}
 
+    def picture(self) -> None:
+        """Truth, mesh, registered head, cut and Poisson's surface side by side."""
+        scan, head = self.fitted, load_head(self.fitted.head)
+        assert scan.mesh is not None
+        meshes = [self.meshed.mesh, RawMesh(self._posed(), skin_triangles(head)), delaunay(self.cloud)]
+        poses = [self.calibrated.T_camera_world, scan.T_camera_head, *[self.calibrated.T_camera_world] * 2]
+        found = []
+        for mesh, pose in zip([*meshes, poisson(self.cloud)], poses, strict=True):
+            assert mesh is not None
+            start = from_cameras(self.film.T_camera_head[scan.frames], pose)
+            found.append(
+                (mesh.vertices_m, mesh.triangles, judged(self.face, mesh.vertices_m, mesh.triangles, start)[1])
+            )
+        pixels = (sheet(self.face, found, _CELL_PX).clamp(0, 1) * 255).byte().numpy()
+        Image.fromarray(pixels).save(self.folder / f"surfaces-{self.options.mesh}.png")
+
     def registered(self) -> dict:
         """The head model on the surface, as the person looked in the film."""
         scan, head = self.fitted, load_head(self.fitted.head)
-        assert scan.identity is not None and scan.fit is not None
-        offsets = None if scan.identity.offsets_m is None else scan.identity.offsets_m[None]
-        state = head.rest()._replace(expression=scan.fit.expression[None])
-        posed = head(scan.identity.coefficients[None], state, offsets)[0]
-        return {**self._head(head, posed, scan.T_camera_head, scan.frames), "told": list(scan.told)}
+        return {**self._head(head, self._posed(), scan.T_camera_head, scan.frames), "told": list(scan.told)}
 
     def landmarks(self) -> dict:
         """The head model on the landmarks."""
@@ -240,6 +268,24 @@ class Subject:
             "usable_rotation_deg": summary(turn_error_deg(found[known.usable], true[known.usable])),
             "focal_ratio": round(float(view.K_px[0, 0, 0] / self.film.K_px[0, 0]) * crop.side_px / known.size_px, 3),
         }
+
+    def _truly_calibrated(self) -> Scan:
+        scan, crop = self.calibrated, self.capture.views[0].crop
+        camera = Camera(self.film.K_px, SIZE_PX, SIZE_PX).window(crop.left_px, crop.top_px, crop.side_px, crop.side_px)
+        K_px = camera.resized(self.capture.size_px, self.capture.size_px).K_px.expand(scan.views, 3, 3).clone()
+        T = self.film.T_camera_head[scan.frames]
+        yaw_deg = torch.rad2deg(relative_orientation(scan.T_camera_head)[:, 1])
+        cloud = landmark_cloud(scan.landmarks_px, yaw_deg, K_px.double(), T.double())
+        aligned = align(cloud, load_head(scan.head), 1.0)
+        return replace(scan, K_px=K_px, T_camera_world=T, T_head_scan=aligned.T_head_world.float())
+
+    def _posed(self) -> Tensor:
+        scan, head = self.fitted, load_head(self.fitted.head)
+        assert scan.identity is not None and scan.fit is not None
+        offsets = None if scan.identity.offsets_m is None else scan.identity.offsets_m[None]
+        return head(
+            scan.identity.coefficients[None], head.rest()._replace(expression=scan.fit.expression[None]), offsets
+        )[0]
 
     def _head(self, head: HeadModel, posed_m: Tensor, T_camera_head: Tensor, frames: Tensor) -> dict:
         start = from_cameras(self.film.T_camera_head[frames], T_camera_head)
