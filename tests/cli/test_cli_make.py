@@ -2,11 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
+import torch
 
 from headstudio.cli.main import main
+from headstudio.cli.scanning import in_the_lens_of
+from headstudio.heads import load_head
+from headstudio.records.track import HeadIdentity, Track
+from headstudio.tracking.config import TrackingConfig
 from support.actor import film
+from support.scanned import known_scan
 
 pytestmark = pytest.mark.slow
 
@@ -75,3 +82,26 @@ def test_a_stopped_training_goes_on_and_earlier_stages_are_kept(video, tmp_path,
     assert code == 0 and second["kept"] == ["ingest", "track"]
     journal = [json.loads(line) for line in (folder / "avatar.training" / "journal.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in journal] == sorted({entry["step"] for entry in journal})
+
+
+def test_the_person_of_a_scan_is_tracked_and_another_scan_tracks_anew(video, tmp_path, capsys):
+    head, folder, where = load_head("makehuman"), tmp_path / "out", tmp_path / "person"
+    scan = known_scan(head, torch.full((3, 64, 64), 0.5))
+    broad = replace(scan, identity=HeadIdentity("makehuman", 0.5 * torch.ones(head.identities), None))
+    scan.save(where)
+    code, first = make(video, folder, capsys, "--scan", str(where))
+    assert code == 0 and "scan" not in first["products"]
+    assert Track.load(folder / "capture" / "track").identity.coefficients.abs().max() == 0
+    assert "Static texture" in (folder / "report.html").read_text()
+    assert make(video, folder, capsys, "--scan", str(where))[1]["kept"] == list(PRODUCTS)
+    broad.save(where)
+    assert make(video, folder, capsys, "--scan", str(where))[1]["kept"] == ["ingest"]
+    assert torch.allclose(Track.load(folder / "capture" / "track").identity.coefficients, broad.identity.coefficients)
+
+
+def test_a_scan_brings_its_lens_to_the_track():
+    scan = known_scan(load_head("makehuman"), torch.full((3, 64, 64), 0.5))
+    config = TrackingConfig()
+    assert in_the_lens_of(scan, config) == config
+    solve = in_the_lens_of(replace(scan, relative_focal=0.9), config).solve
+    assert solve.focal_prior == 0.9 and solve.focal_log_deviation < config.solve.focal_log_deviation
