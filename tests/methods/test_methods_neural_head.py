@@ -251,7 +251,7 @@ def test_colours_reach_beyond_a_coarse_border():
 def test_a_window_sees_what_the_whole_picture_shows_there(source, trained):
     channels, view = frames_of(source, [0, 1])
     corner = torch.tensor([[10, 12], [20, 5]])
-    vertices = trained._vertices(channels, view)
+    vertices = trained.vertices_m(channels, view)
     whole = draw_buffers(vertices, trained.mesh, trained.shape.tables, view.camera)
     part = draw_buffers(vertices, trained.mesh, trained.shape.tables, window_camera(view.camera, corner, 30))
     cut = cut_windows(whole.canonical, corner, 30)

@@ -11,7 +11,7 @@ from headstudio.heads.base import HeadData, HeadModel, LandmarkEmbedding
 
 WHOLE = ("eyeballs", "teeth", "tongue")
 """Rigid or hidden parts of their own, of which a finer mesh would show nothing more."""
-NECK_BELOW_FACE_M = 0.05
+NECK_BELOW_FACE_M = 0.02
 """The neck ends so far below the lowest point of the face: what follows belongs to shoulders and cloth."""
 
 
@@ -19,13 +19,14 @@ def refined_head(head: HeadModel, steps: int = 1) -> HeadModel:
     """The same head with its skin four-way subdivided, without lower neck and eyelash cards.
 
     Vertices of the coarse head keep their numbers and stay, used by a triangle or not, because joints are regressed
-    from them; those between them follow. Identity, expression, skinning, regions and landmarks mean what they meant.
+    from them; those between them follow. Only the last row of the neck moves, up to the height of the cut, so that its
+    hem is straight. Identity, expression, skinning, regions and landmarks mean what they meant.
 
     Args:
         head: the coarse head.
         steps: how often; 0 only leaves parts out.
     """
-    data = _without(head.data, _left_out(head.data))
+    data = _hemmed(_without(head.data, _left_out(head.data)))
     for _ in range(steps):
         data = _subdivided(data)
     return HeadModel(data)
@@ -42,10 +43,23 @@ def refined_values(
     return values
 
 
+def _cut_height_m(data: HeadData) -> Float[Tensor, ""]:
+    return data.template_m[data.regions["face"], 1].min() - NECK_BELOW_FACE_M
+
+
 def _left_out(data: HeadData) -> Bool[Tensor, " triangles"]:
-    height_m, face = data.template_m[:, 1], data.regions["face"]
-    low = data.regions["neck"] & (height_m < height_m[face].min() - NECK_BELOW_FACE_M)
-    return (low | data.regions["eyelashes"])[data.triangles].any(1) & ~data.regions["eyelids"][data.triangles].all(1)
+    low = data.regions["neck"] & (data.template_m[:, 1] < _cut_height_m(data))
+    lashes = data.regions["eyelashes"] & ~data.regions["eyelids"]
+    return low[data.triangles].all(1) | lashes[data.triangles].any(1)
+
+
+def _hemmed(data: HeadData) -> HeadData:
+    template_m, height_m = data.template_m.clone(), _cut_height_m(data)
+    used = torch.zeros(len(template_m), dtype=torch.bool)
+    used[data.triangles.reshape(-1)] = True
+    hem = used & data.regions["neck"] & (template_m[:, 1] < height_m)
+    template_m[hem, 1] = height_m
+    return replace(data, template_m=template_m)
 
 
 def _without(data: HeadData, left_out: Bool[Tensor, " triangles"]) -> HeadData:

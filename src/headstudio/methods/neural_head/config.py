@@ -81,7 +81,7 @@ class Energies:
     """Weights of the energies; a number a stage: geometry, texture, joint. The units of the losses are ours (see the
     method's page), since nobody says what the published sums are divided by."""
 
-    landmarks: tuple[float, float, float] = (1.0, 0.0, 0.3)
+    landmarks: tuple[float, float, float] = (0.2, 0.0, 0.1)
     """L1 of landmarks in half widths of the picture; published 0.01, 0.1, 0."""
     lids: tuple[float, float, float] = (3.0, 0.0, 1.0)
     """Distance of the lids, in half widths; published 1e5 on the square of another measure."""
@@ -97,7 +97,7 @@ class Energies:
     """Exclusive or of silhouettes; published 0.1."""
     early_silhouette: float = 1.0
     """Factor from which the silhouette's weight rises to 1 in the middle third of the first stage; published 0.1."""
-    offset_laplacian: tuple[float, float, float] = (0.1, 0.0, 0.1)
+    offset_laplacian: tuple[float, float, float] = (0.5, 0.0, 0.5)
     """Squared Laplacian of the offsets in mean edge lengths; published 0.05."""
     edge_length: tuple[float, float, float] = (1.0, 0.0, 1.0)
     """Scalp edges longer than 1.5 times their mean, in means; published 10."""
@@ -135,19 +135,19 @@ class NeuralHeadConfig:
     """Side of the training pictures, and of the buffer that colours are painted in; published 512."""
     patch_px: int | None = 96
     """Side of the windows that colours are learned in; None, as published, takes whole frames."""
-    subdivisions: int = 1
-    """Four-way subdivisions of the head's mesh; the paper 1."""
+    subdivisions: int = 0
+    """Four-way subdivisions of the head's mesh; the paper 1. At 256 px an edge is four pixels long as it is."""
     offsets: OffsetConfig = field(default_factory=OffsetConfig)
     """The geometry network G."""
     texture: TextureConfig = field(default_factory=TextureConfig)
     """The texture network T."""
     energies: Energies = field(default_factory=Energies)
     """Weights of the losses."""
-    geometry_stage: Pace = field(default_factory=lambda: Pace(400, 1, offsets=5e-4, head=0.05))
+    geometry_stage: Pace = field(default_factory=lambda: Pace(300, 1, offsets=5e-4, head=0.05))
     """First stage: geometry alone; published 150 epochs of 16 frames, 1e-5 and 1e-3."""
-    texture_stage: Pace = field(default_factory=lambda: Pace(1200, 1, texture=1e-3))
+    texture_stage: Pace = field(default_factory=lambda: Pace(1000, 1, texture=1e-3))
     """Second stage: colour alone; published 50 epochs of 2 frames, 1e-4."""
-    joint_stage: Pace = field(default_factory=lambda: Pace(200, 1, offsets=1e-4, texture=5e-4, head=0.02))
+    joint_stage: Pace = field(default_factory=lambda: Pace(150, 1, offsets=1e-4, texture=5e-4, head=0.02))
     """Third stage: all; published 50 epochs of 2 frames, 2e-6, 2e-5 and 2e-4."""
     condition_noise: float = 0.1
     """Noise on the networks' signals in training, in standard deviations, so that foreign drivers do not break them;
@@ -166,6 +166,7 @@ PRESETS: Mapping[str, NeuralHeadConfig] = {
     "standard": NeuralHeadConfig(
         size_px=512,
         patch_px=256,
+        subdivisions=1,
         offsets=OffsetConfig(width=128, layers=4, features=32, mapping_width=128),
         texture=TextureConfig(
             width=128,
@@ -186,6 +187,7 @@ PRESETS: Mapping[str, NeuralHeadConfig] = {
     "paper": NeuralHeadConfig(
         size_px=512,
         patch_px=None,
+        subdivisions=1,
         offsets=OffsetConfig(PoseDependence.EVERYWHERE, 128, 6, 32, 256, unit_m=1.0, largest_m=1.0),
         texture=TextureConfig(
             width=256,

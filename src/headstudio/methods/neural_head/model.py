@@ -21,6 +21,7 @@ from headstudio.methods.neural_head.shape import Shape
 from headstudio.methods.neural_head.signals import colour_signal, colour_signals, joint_signal
 from headstudio.methods.neural_head.terms import Terms
 from headstudio.motion.articulation import articulation, mesh_channels, vertices_in_camera
+from headstudio.nn.face_features import FaceFeatureLoss, load_face_features
 from headstudio.nn.perceptual import PerceptualLoss, perceptual_loss
 from headstudio.records.capture import Annotation
 from headstudio.records.channels import Channel, Channels, Rendering, Scene, View
@@ -70,7 +71,7 @@ class NeuralHead(AvatarModel):
             args = (target[0], self.shape.head, neutral_m, config.base_px, config.base_frames)
             self.colour.start_from(first_texture(*args))
         loss, description = self._perceptual()
-        name = loss.extractor.name if isinstance(loss, PerceptualLoss) else ""
+        name = loss.extractor.name if isinstance(loss, PerceptualLoss | FaceFeatureLoss) else ""
         self._loss_names = {"perceptual": description, "extractor": name}
 
     def stages(self) -> tuple[Stage, ...]:
@@ -144,7 +145,7 @@ class NeuralHead(AvatarModel):
     def buffers(self, channels: Channels, view: View) -> Buffers:
         """What T sees: the view at the resolution that T was trained at, on which its normal patches depend."""
         small = view.resized(self.config.size_px, self.config.size_px)
-        return draw_buffers(self._vertices(channels, small), self.mesh, self.shape.tables, small.camera)
+        return draw_buffers(self.vertices_m(channels, small), self.mesh, self.shape.tables, small.camera)
 
     def render(self, channels: Channels, view: View, scene: Scene) -> Rendering:
         buffers = self.buffers(channels, view)
@@ -194,7 +195,7 @@ class NeuralHead(AvatarModel):
 
     def _finished(self, painted: Tensor, buffers: Buffers, channels: Channels, view: View, scene: Scene) -> Rendering:
         height, width = view.camera.height_px, view.camera.width_px
-        vertices = self._vertices(channels, view)
+        vertices = self.vertices_m(channels, view)
         fine = draw_buffers(vertices, self.mesh, self.shape.tables, view.camera)
         colour = enlarged(painted, buffers.mask, height, width)
         rgb, alpha = smoothed_edges(colour, fine.fragments)
@@ -208,13 +209,14 @@ class NeuralHead(AvatarModel):
         }
         return Rendering(over(rgb, alpha, background), alpha, maps)
 
-    def _vertices(self, channels: Channels, view: View) -> Float[Tensor, "batch vertices 3"]:
+    def vertices_m(self, channels: Channels, view: View) -> Float[Tensor, "batch vertices 3"]:
+        """The refined mesh in camera axes; `mesh` has its triangles."""
         return vertices_in_camera(self.shape.head, self.neutral_m(channels), channels, view)
 
     def _perceptual(self) -> tuple[nn.Module, str]:
         # Made when a step first asks for it: whoever only renders needs no feature network.
         if self._loss is None:
-            self._loss = perceptual_loss(low_precision=self.config.low_precision)
+            self._loss = _picture_loss(self.config)
         return self._loss
 
     def _build(self, head: HeadModel, train_frames: Mapping[str, Sequence[int]]) -> None:
@@ -235,6 +237,14 @@ class NeuralHead(AvatarModel):
             colours.append(colour_signal(state, channels, source.track.view(frames)))
         self.shape.signals.measure(torch.cat(joints))
         self.colour.signals.measure(torch.cat(colours))
+
+
+def _picture_loss(config: NeuralHeadConfig) -> tuple[nn.Module, str]:
+    """E_perc and a phrase that says what it is."""
+    if config.embedder is None:
+        return perceptual_loss(low_precision=config.low_precision)
+    loss = FaceFeatureLoss(load_face_features(config.embedder))
+    return loss, f"L1 of {loss.extractor.name} features and of their Gram matrices"
 
 
 def _is_bald(source: Source, known: frozenset[Annotation]) -> bool:
