@@ -10,11 +10,10 @@ done, and training goes on where it stopped. `table.md` holds what the docs quot
 """
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 
 from headstudio.records.evaluation import Evaluation
+from score_rows import HEADER, REGIONS, headstudio, score_line
 
 ROWS: dict[str, tuple[str, ...]] = {
     "dynamic": (),
@@ -23,13 +22,6 @@ ROWS: dict[str, tuple[str, ...]] = {
     "lit": ("relight=false",),
 }
 BASELINES = ("static texture", "nearest frame, aligned", "tracked head")
-REGIONS = ("face", "mouth", "eyes")
-METRICS = ("L1", "PSNR", "SSIM")
-
-
-def headstudio(*arguments: object) -> None:
-    """One command of the program, as a user would give it."""
-    subprocess.run([sys.executable, "-m", "headstudio", *map(str, arguments)], check=True)
 
 
 def make(capture: Path, row: str, folder: Path, preset: str, scan: Path | None) -> None:
@@ -54,22 +46,12 @@ def lines(clip: str, folder: Path) -> list[str]:
         named = {row: evaluation.avatar}
         if row == "dynamic":
             named |= {name: name for name in BASELINES}
-        found += [line for name, competitor in named.items() for line in _lines(clip, name, evaluation, competitor)]
+        found += [
+            score_line(clip, region, name, evaluation, competitor)
+            for name, competitor in named.items()
+            for region in REGIONS
+        ]
     return found
-
-
-def _lines(clip: str, name: str, evaluation: Evaluation, competitor: str) -> list[str]:
-    marks = {"better": " +", "worse": " -", "tie": " ="}
-    told = []
-    for region in REGIONS:
-        cells = []
-        for metric in METRICS:
-            row = evaluation.row(competitor, region, metric)
-            verdict = evaluation.verdict(evaluation.avatar, competitor, region, metric)
-            number = "" if row is None else f"{row.value:.{2 if metric == 'PSNR' else 4}f}"
-            cells.append(number + marks.get(verdict or "", ""))
-        told.append(f"| {clip} | {region} | {name} | {' | '.join(cells)} |")
-    return told
 
 
 def main() -> None:
@@ -85,8 +67,7 @@ def main() -> None:
     for capture, name in names.items():
         for row in options.rows:
             make(capture, row, options.output / name / row, options.preset, options.scan)
-    head = [f"| clip | region | row | {' | '.join(METRICS)} |", "|---|---|---|" + "---|" * len(METRICS)]
-    table = "\n".join([*head, *(line for name in names.values() for line in lines(name, options.output / name))])
+    table = "\n".join([*HEADER, *(line for name in names.values() for line in lines(name, options.output / name))])
     (options.output / "table.md").write_text(table + "\n", encoding="utf-8")
     print(table)
 

@@ -8,21 +8,13 @@ docs quote; pictures of the filmed people stay in the output folder.
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from headstudio.records.evaluation import Evaluation
+from score_rows import HEADER, REGIONS, headstudio, score_line
 
 TRAINING = ("whgov_address_720p25_20s", "model_man_1080x1920p25_20s")
 DRIVING = ("model_hands_1080x1920p30_20s", "webcam_400x300p25_30s")
-REGIONS = ("face", "mouth", "eyes")
-METRICS = ("L1", "PSNR", "SSIM")
-
-
-def headstudio(*arguments: object) -> None:
-    """One command of the program, as a user would give it."""
-    subprocess.run([sys.executable, "-m", "headstudio", *map(str, arguments)], check=True)
 
 
 def make(videos: Path, output: Path, preset: str) -> None:
@@ -48,19 +40,8 @@ def tracked(video: Path, capture: Path) -> Path:
 
 def rows(name: str, evaluation: Evaluation) -> list[str]:
     """The table's lines of one clip: every competitor in every region, with the avatar's verdict against it."""
-    marks = {"better": " +", "worse": " -", "tie": " ="}
     competitors = list(dict.fromkeys(row.name for row in evaluation.rows))
-    lines = []
-    for region in REGIONS:
-        for competitor in competitors:
-            cells = []
-            for metric in METRICS:
-                found = evaluation.row(competitor, region, metric)
-                verdict = evaluation.verdict(evaluation.avatar, competitor, region, metric)
-                number = "" if found is None else f"{found.value:.{2 if metric == 'PSNR' else 4}f}"
-                cells.append(number + marks.get(verdict or "", ""))
-            lines.append(f"| {name} | {region} | {competitor} | {' | '.join(cells)} |")
-    return lines
+    return [score_line(name, region, each, evaluation, each) for region in REGIONS for each in competitors]
 
 
 def seconds(folder: Path) -> str:
@@ -77,7 +58,7 @@ def main() -> None:
     parser.add_argument("--preset", default="draft")
     options = parser.parse_args()
     make(options.videos, options.output, options.preset)
-    lines = [f"| clip | region | row | {' | '.join(METRICS)} |", "|---|---|---|" + "---|" * len(METRICS)]
+    lines = [*HEADER]
     for name in TRAINING:
         folder = options.output / name
         lines += rows(name, Evaluation.load(folder / "evaluation" / "evaluation.json"))
