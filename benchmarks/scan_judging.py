@@ -149,8 +149,8 @@ def inverse(onto: Similarity, points: Tensor) -> Tensor:
 
 
 def sheet(face: TrueFace, found: list[tuple[Tensor, Tensor, Similarity]], size_px: int) -> Tensor:
-    """A picture (height, width, 3): truth and surfaces side by side, from before and from the side; below, the surfaces
-    tinted by their distance to the truth, red from 1 % of the head's height on."""
+    """A picture (height, width, 3): truth and surfaces side by side, from before and from aside; below, tinted by their
+    distance to the truth, red from 1 % of the head's height on."""
     eye, near, wide = face.points_m.mean(0), 3.0 * face.height_m, 1.35 * face.height_m
     camera = Camera.from_focal(size_px * near / wide, size_px, size_px)
     truth = ExactSurface(face.vertices_m, face.triangles)
@@ -160,7 +160,7 @@ def sheet(face: TrueFace, found: list[tuple[Tensor, Tensor, Similarity]], size_p
         percent = (100 * truth.distance(vertices) / face.height_m).float().clamp(0, 1)
         tints = torch.stack([torch.ones_like(percent), 1 - percent, 1 - percent], 1)
         grey = torch.full_like(tints, 0.8)
-        views = [(grey, 0.0), (grey, 0.9), (tints, 0.0), (tints, 0.9)]
+        views = [(grey, 0.0), (grey, 0.9), (tints, 0.0)]
         columns.append(torch.cat([clay(vertices, triangles, c, _before(eye, yaw, near), camera) for c, yaw in views]))
     return torch.cat(columns, 1)
 

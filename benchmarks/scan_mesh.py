@@ -80,15 +80,19 @@ def cameras() -> Tensor:
     return from_rotation(rotation, torch.tensor([0.0, 0.0, DISTANCE_M]).expand(VIEWS, 3))
 
 
-def film(truth: Truth, size_px: int) -> Pictures:
-    """The scan under a fixed light, each picture rendered at twice the size and averaged."""
+def film(truth: Truth, size_px: int, turning: bool = False) -> Pictures:
+    """The scan under a light that is fixed to it, or that turns about it as on a chair; each picture is rendered at
+    twice the size and averaged."""
     T_camera_world = cameras()
     large = Camera.from_focal(2 * size_px * DISTANCE_M / (FIELD * HEAD_M), 2 * size_px, 2 * size_px)
     light = torch.tensor([2.6, 0.5, 0.5, 0.35, 0.0, 0.0, 0.0, 0.0, 0.0])[:, None].expand(9, 3)
     images, masks = [], []
     for T in T_camera_world:
         points = transform(T, truth.vertices_m)
-        surface = render_surface(points[None], truth.mesh, large, truth.texture, turned(light[None], T[None, :3, :3]))
+        # On a chair it stands before the camera, and is the same as the other where the face looks into it.
+        seen_from = T_camera_world[VIEWS // 2] if turning else T
+        lit = turned(light[None], seen_from[None, :3, :3])
+        surface = render_surface(points[None], truth.mesh, large, truth.texture, lit)
         assert surface.image is not None
         halved = torch.nn.functional.avg_pool2d(torch.cat([surface.image * surface.mask, surface.mask], 1), 2)[0]
         images.append((halved[:3] / halved[3:].clamp_min(1e-3)).clamp(0, 1).permute(1, 2, 0))
@@ -183,6 +187,9 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["draft"])
     parser.add_argument("--change", nargs="*", default=[], help="options of the preset, name=value")
     parser.add_argument("--label", default="", help="name of the change")
+    parser.add_argument(
+        "--light", default="fixed", choices=["fixed", "turning"], help="fixed to the head, or as on a chair"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, default=Path("out/scan_mesh"))
     options = parser.parse_args()
@@ -198,7 +205,8 @@ def main() -> None:
 
 def row(truth: Truth, size: int, preset: str, options: argparse.Namespace) -> None:
     """One reconstruction, unless it is there."""
-    name = "-".join(filter(None, [preset, options.label, str(size)]))
+    turning = options.light == "turning"
+    name = "-".join(filter(None, [preset, "turning" if turning else "", options.label, str(size)]))
     config = changed(MESH_PRESETS[preset], options.change)
     path = options.output / f"{name}.json"
     described = json.loads(json.dumps(dataclasses.asdict(config)))
@@ -206,7 +214,7 @@ def row(truth: Truth, size: int, preset: str, options: argparse.Namespace) -> No
         print(name, kept["scores"])
         return
     print(name, flush=True)
-    shots = film(truth, size)
+    shots = film(truth, size, turning)
     started, used = time.perf_counter(), time.process_time()
     found = reconstruct(
         *(x.to(options.device) for x in (shots.images, shots.masks, torch.ones_like(shots.masks), shots.K_px)),

@@ -231,7 +231,7 @@ class Subject:
                 (mesh.vertices_m, mesh.triangles, judged(self.face, mesh.vertices_m, mesh.triangles, start)[1])
             )
         pixels = (sheet(self.face, found, _CELL_PX).clamp(0, 1) * 255).byte().numpy()
-        Image.fromarray(pixels).save(self.folder / f"surfaces-{self.options.mesh}.png")
+        Image.fromarray(pixels).save(self.folder / f"surfaces-{self.options.mesh}.jpg", quality=75)
 
     def registered(self) -> dict:
         """The head model on the surface, as the person looked in the film."""
