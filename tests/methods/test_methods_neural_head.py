@@ -18,7 +18,9 @@ from headstudio.methods.neural_head.config import (
     PoseDependence,
     TextureConfig,
 )
+from headstudio.methods.neural_head.refitting import refitted_motion
 from headstudio.methods.neural_head.targets import targets_of
+from headstudio.motion.articulation import vertices_in_camera
 from headstudio.nn.signal_range import SignalRange
 from headstudio.records.channels import ARKIT, HEAD_POSE, Scene
 from headstudio.training.batches import BatchStream
@@ -300,6 +302,35 @@ def test_the_published_weights_change_in_the_middle_of_the_first_stage():
     assert (hair(first.steps), outline(first.steps)) == pytest.approx((0.01, 0.1))
     assert joint.players[0].losses["hair"] == 0.01
     assert [p.optimiser.kind for p in first.players] == ["adam", "sgd"]
+    assert not any(p.name == "head" for p in NeuralHead(NeuralHeadConfig()).stages()[0].players)
+
+
+def test_new_frames_are_refitted_without_touching_the_avatar(source, head):
+    nothing = (0.0, 0.0, 0.0)  # outline and colours are those of another head
+    energies = replace(TINY.energies, landmarks=(0.0, 0.0, 1.0), silhouette=nothing, l1=nothing)
+    model = untrained(source, replace(TINY, energies=energies)).eval()
+    index = torch.arange(source.capture.frames)
+    channels, view = frames_of(source, index)
+    places = vertices_in_camera(head, head.template_m[None], channels, view)
+    wanted = view.camera.project(head.landmark_points(places))[0]
+    seen = replace(source.capture.views[0], landmarks_px=torch.cat([wanted, torch.zeros(len(index), 478, 1)], -1))
+    moved = source.track.T_world_head.clone()
+    moved[:, 0, 3] += 0.006
+    shifted = replace(
+        source,
+        capture=replace(source.capture, views=(seen,)),
+        track=replace(source.track, T_world_head=moved),
+    )
+    held_out = list(source.capture.held_out_frames)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = refitted_motion(model, shifted, held_out, passes=30).channels[HEAD_POSE]
+    error_m = (found - source.track.T_world_head)[:, :3, 3].norm(dim=1)
+    assert float(error_m[held_out].max()) < 0.003
+    others = [frame for frame in index.tolist() if frame not in held_out]
+    assert torch.equal(found[others], moved[others])
+    after = model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert not any(parameter.grad is not None for parameter in model.shape.offsets.parameters())
 
 
 def test_an_unknown_head_is_told(source):

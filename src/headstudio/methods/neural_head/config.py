@@ -124,7 +124,7 @@ class Pace:
     texture: float = 0.0
     """Learning rate of the texture (Adam)."""
     head: float = 0.0
-    """Learning rate of what is added to identity, expression and pose (gradient descent)."""
+    """Learning rate of what is added to identity, expression and pose."""
 
 
 @dataclass(frozen=True)
@@ -143,15 +143,18 @@ class NeuralHeadConfig:
     """The texture network T."""
     energies: Energies = field(default_factory=Energies)
     """Weights of the losses."""
-    geometry_stage: Pace = field(default_factory=lambda: Pace(300, 1, offsets=5e-4, head=0.05))
+    geometry_stage: Pace = field(default_factory=lambda: Pace(300, 1, offsets=5e-4))
     """First stage: geometry alone; published 150 epochs of 16 frames, 1e-5 and 1e-3."""
     texture_stage: Pace = field(default_factory=lambda: Pace(1000, 1, texture=1e-3))
     """Second stage: colour alone; published 50 epochs of 2 frames, 1e-4."""
-    joint_stage: Pace = field(default_factory=lambda: Pace(150, 1, offsets=1e-4, texture=5e-4, head=0.02))
+    joint_stage: Pace = field(default_factory=lambda: Pace(150, 1, offsets=1e-4, texture=5e-4, head=0.1))
     """Third stage: all; published 50 epochs of 2 frames, 2e-6, 2e-5 and 2e-4."""
     condition_noise: float = 0.1
     """Noise on the networks' signals in training, in standard deviations, so that foreign drivers do not break them;
     published 0.1 of ranges given for each signal."""
+    plain_descent: bool = False
+    """What is added learns by plain gradient descent, as published; False takes steps of one size, since gradients of
+    single frames are small and a short training sees each frame a few times."""
     thorough_head: bool = False
     """What is added to identity, expression and pose learns from pictures too, at the price of a second rendering of
     every step; the paper does. False leaves it to landmarks and lids."""
@@ -221,6 +224,7 @@ PRESETS: Mapping[str, NeuralHeadConfig] = {
         geometry_stage=Pace(7000, 16, offsets=1e-5, head=1e-3),
         texture_stage=Pace(18750, 2, texture=1e-4),
         joint_stage=Pace(18750, 2, offsets=2e-6, texture=2e-5, head=2e-4),
+        plain_descent=True,
         thorough_head=True,
         low_precision=False,
     ),

@@ -26,10 +26,12 @@ class Correction(NamedTuple):
 
 
 class Residuals(nn.Module):
-    """Learned tables; frames that were not trained read zero, since each table has zero mean over its frames."""
+    """Learned tables; frames that were not trained read zero, the mean of each table over its frames."""
 
-    def __init__(self, head: HeadModel, train_frames: Mapping[str, Sequence[int]]) -> None:
+    def __init__(self, head: HeadModel, train_frames: Mapping[str, Sequence[int]], centred: bool = True) -> None:
+        """`centred`: False also adds what all frames have in common, for frames that no shape is learned from."""
         super().__init__()
+        self._centred = centred
         self.identity = nn.Parameter(torch.zeros(head.identities))
         self.expression = FrameTable(train_frames, torch.zeros(head.expressions))
         self.pose = FrameTable(train_frames, torch.zeros(9))
@@ -38,9 +40,9 @@ class Residuals(nn.Module):
     def at(self, source_key: str, frames: Int[Tensor, " batch"]) -> Correction:
         """What is added in frames of a source."""
         # A change that all frames share belongs to the shape; left in the tables it would be missing in new frames.
-        return Correction(
-            *(table(source_key, frames) - table.rows.mean(0) for table in (self.expression, self.pose, self.gaze))
-        )
+        tables = (self.expression, self.pose, self.gaze)
+        share = 1.0 if self._centred else 0.0
+        return Correction(*(table(source_key, frames) - share * table.rows.mean(0) for table in tables))
 
 
 def corrected(state: Articulation, correction: Correction) -> Articulation:

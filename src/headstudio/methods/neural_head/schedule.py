@@ -47,6 +47,11 @@ def schedule(config: NeuralHeadConfig, known: frozenset[Annotation]) -> tuple[St
     )
 
 
+def step_of_size(learning_rate: float) -> Optimiser:
+    """Steps of about the same size whatever the gradient's; without momentum, so that frames not seen stay."""
+    return Optimiser("adam", learning_rate, betas=(0.0, 0.9))
+
+
 def _stage(name: str, number: int, pace: Pace, config: NeuralHeadConfig, known: frozenset[Annotation]) -> Stage:
     weights = _weights(config, number, pace.steps, known)
     joint = number == 2
@@ -58,7 +63,7 @@ def _stage(name: str, number: int, pace: Pace, config: NeuralHeadConfig, known: 
             HEAD + GAZE if joint else HEAD,
             (*head_terms, "l1") if joint and config.thorough_head else head_terms,
             weights,
-            Optimiser("sgd", pace.head),
+            Optimiser("sgd", pace.head) if config.plain_descent else step_of_size(pace.head),
         ),
         _player("texture", TEXTURE, ("l1", "perceptual"), weights, Optimiser("adam", pace.texture)),
     )
