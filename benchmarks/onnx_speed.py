@@ -4,9 +4,10 @@
 
 Any method that has a runtime. The ways take turns frame by frame, so that what else the machine does falls on all of
 them; the first rounds warm up. `onnx.md` has medians, 95th percentiles and ratios of medians: ratios travel, times
-belong to the machine that it names. Peak memory is that of a fresh process that loads the avatar or the ONNX file and
-runs the graph. `--page` (an avatar with a surface, Chromium and playwright) times the exported page: its network beside
-the others, and frames a second. Linux.
+belong to the machine that it names; processor time is that of the measuring process, which a busy machine disturbs
+less. Peak memory is that of a fresh process that loads the avatar or the ONNX file and runs the graph. `--page` (an
+avatar with a surface, Chromium and playwright) times the exported page: its network beside the others, and frames a
+second. Linux.
 """
 
 import argparse
@@ -83,14 +84,14 @@ def measured(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         page = open_things.enter_context(opened_page(avatar, Path(work))) if options.page else None
         if page is not None:
             ways[_BROWSER] = page.network
-        times = timed(ways, len(motion))
+        wall, own = timed(ways, len(motion))
         memory = {way: peak_mb(way, folder, file, options.threads) for way in (_EAGER, _ONNX)}
         frames_a_second = None if page is None else page.rate()
         megabytes = file.stat().st_size / 1e6
     return {
-        "name": record.name, "preset": record.preset, "size_px": options.size_px, "threads": options.threads,
-        "times_ms": times, "difference": difference, "peak_mb": memory, "file_mb": megabytes,
-        "frames_a_second": frames_a_second,
+        "name": record.name, "preset": record.preset, "outputs": [list(spec.shape) for spec in runtime.outputs],
+        "size_px": options.size_px, "threads": options.threads, "wall_ms": wall, "own_ms": own,
+        "difference": difference, "peak_mb": memory, "file_mb": megabytes, "frames_a_second": frames_a_second,
     }  # fmt: skip
 
 
@@ -129,17 +130,21 @@ def session(file: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
 
 
-def timed(ways: dict[str, Callable[[int], Any]], frames: int) -> dict[str, list[float]]:
-    """Milliseconds of every warm frame, the ways taking turns."""
-    times: dict[str, list[float]] = {way: [] for way in ways}
+def timed(ways: dict[str, Callable[[int], Any]], frames: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Milliseconds of every warm frame by the wall clock and of this process, the ways taking turns."""
+    wall: dict[str, list[float]] = {way: [] for way in ways}
+    own: dict[str, list[float]] = {way: [] for way in ways if way != _BROWSER}
     for frame in range(frames):
         for way, run in ways.items():
-            begun = time.perf_counter()
+            begun, begun_own = time.perf_counter(), time.process_time()
             made = run(frame)
-            milliseconds = made if way == _BROWSER else 1000 * (time.perf_counter() - begun)
-            if frame >= _WARM:
-                times[way].append(float(milliseconds))
-    return times
+            took, took_own = time.perf_counter() - begun, time.process_time() - begun_own
+            if frame < _WARM:
+                continue
+            wall[way].append(made if way == _BROWSER else 1000 * took)
+            if way in own:
+                own[way].append(1000 * took_own)
+    return wall, own
 
 
 class Page:
@@ -224,22 +229,33 @@ def tables(rows: list[dict[str, Any]]) -> list[str]:
 
     times, others = [], []
     for row in rows:
-        name = f"{row['name']}, `{row['preset']}`"
-        medians = {way: float(np.median(found)) for way, found in row["times_ms"].items()}
-        for way, found in row["times_ms"].items():
-            first = medians[_EAGER_FRAME if way in (_EAGER_FRAME, _ONNX_FRAME) else _EAGER]
-            spread = f"{medians[way]:.2f} ({np.quantile(found, 0.95):.2f})"
-            times.append([name, way, spread, f"{medians[way] / first:.2f}"])
+        outputs = ", ".join("x".join(map(str, shape)) for shape in row["outputs"])
+        name = f"{row['name']}, graph gives {outputs}"
+        for way in row["wall_ms"]:
+            first = _EAGER_FRAME if way in (_EAGER_FRAME, _ONNX_FRAME) else _EAGER
+            times.append([name, way, *compared(row["wall_ms"], way, first), *compared(row["own_ms"], way, first)])
         memory = [f"{row['peak_mb'][way]:.0f}" for way in (_EAGER, _ONNX)]
         rate = "-" if row["frames_a_second"] is None else f"{row['frames_a_second']:.1f}"
         size = f"{row['file_mb']:.2f} ({row['file_mb'] / PAPER_MB:.2f})"
         others.append([name, size, *memory, f"{row['difference']:.1e}", rate])
-    head = ["avatar", "way", "milliseconds: median (95th percentile)", "time against PyTorch eager"]
+    head = [
+        "avatar", "way", "wall clock, ms: median (95th percentile)", "against PyTorch eager",
+        "processor time, ms: median (95th percentile)", "against PyTorch eager",
+    ]  # fmt: skip
     about = [
         "avatar", "ONNX file in MB (of the paper's 2 MB)", "peak memory in MB: PyTorch", "ONNX Runtime",
         "largest difference of their outputs", "page in Chromium, frames a second",
     ]  # fmt: skip
     return [*markdown(head, times), "", *markdown(about, others)]
+
+
+def compared(times_ms: dict[str, list[float]], way: str, first: str) -> tuple[str, str]:
+    """Median with 95th percentile, and the ratio of medians."""
+    if way not in times_ms:
+        return "-", "-"
+    middle = float(np.median(times_ms[way]))
+    ratio = middle / float(np.median(times_ms[first]))
+    return f"{middle:.1f} ({np.quantile(times_ms[way], 0.95):.1f})", f"{ratio:.2f}"
 
 
 def main() -> None:

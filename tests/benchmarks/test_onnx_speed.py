@@ -8,7 +8,7 @@ import pytest
 
 from headstudio.training.train import Recipe, train
 from headstudio.training.trainer import TrainerConfig
-from onnx_speed import PAPER_MB, measured, tables, timed
+from onnx_speed import PAPER_MB, compared, measured, tables, timed
 
 pytestmark = pytest.mark.slow
 
@@ -16,9 +16,16 @@ pytestmark = pytest.mark.slow
 def test_ways_take_turns_and_warm_up():
     calls = []
     ways = {name: lambda frame, name=name: calls.append((frame, name)) for name in ("graph", "whole")}
-    times = timed(ways, 8)
+    wall, own = timed(ways, 8)
     assert calls == [(frame, name) for frame in range(8) for name in ways]
-    assert {name: len(found) for name, found in times.items()} == {"graph": 3, "whole": 3}
+    for times in (wall, own):
+        assert {name: len(found) for name, found in times.items()} == {"graph": 3, "whole": 3}
+
+
+def test_ratios_are_of_medians():
+    times = {"first": [1.0, 2.0, 9.0], "second": [3.0, 1.0, 1.0]}
+    assert compared(times, "second", "first") == ("1.0 (2.8)", "0.50")
+    assert compared(times, "third", "first") == ("-", "-")
 
 
 def test_a_method_with_a_runtime_is_measured(actor_source, tmp_path, monkeypatch):
@@ -26,8 +33,8 @@ def test_a_method_with_a_runtime_is_measured(actor_source, tmp_path, monkeypatch
     train(Recipe("methods", name), {"target": (actor_source,)}, tmp_path / "avatar", TrainerConfig(device="cpu"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # its fresh processes know the toys, too
     row = measured(tmp_path / "avatar", Namespace(repeats=3, threads=1, size_px=64, page=False))
-    assert len(row["times_ms"]) == 4
-    assert all(len(found) == 3 and min(found) > 0 for found in row["times_ms"].values())
+    assert len(row["wall_ms"]) == 4
+    assert all(len(found) == 3 and min(found) > 0 for found in row["wall_ms"].values())
     assert row["difference"] < 1e-3
     eager, onnx = row["peak_mb"].values()
     assert 10 < onnx < eager  # without PyTorch
