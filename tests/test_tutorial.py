@@ -18,10 +18,11 @@ from headstudio.synth.sweep import SweepConfig, make_sweep
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
 SMALL = {
-    "headstudio make": "--ingest.size-px 128 --set steps=20 --set texture_frames=8 --scanning.registration draft",
-    '"$HEADSTUDIO_BLENDER" -c': "",
+    "-o me\n": "-o me --ingest.size-px 128 --set steps=20 --set texture_frames=8 --scanning.registration draft\n",
+    "frame_set(10)": "frame_set(10); bpy.context.scene.render.resolution_percentage = 20;"
+    " bpy.context.scene.cycles.samples = 4",
 }
-"""What makes a step a toy: added to the commands that begin so."""
+"""What makes a step a toy: in place of these words."""
 FILM = SynthConfig(
     seed=7, seconds=14.0, fps=2.5, width_px=512, height_px=512, head_share=0.66, texture_px=1024, audio=False
 )
@@ -35,10 +36,12 @@ pytestmark = [
 
 
 def commands():
-    """Every line of every shell block, with what makes it small."""
-    blocks = re.findall(r"```sh\n(.*?)```", TUTORIAL.read_text(encoding="utf-8"), re.DOTALL)
-    lines = [line for block in blocks for line in block.strip().splitlines()]
-    return [f"{line} {next((more for key, more in SMALL.items() if line.startswith(key)), '')}" for line in lines]
+    """Every line of every shell block, made small."""
+    page = TUTORIAL.read_text(encoding="utf-8")
+    for whole, small in SMALL.items():
+        assert page.count(whole) == 1, whole
+        page = page.replace(whole, small)
+    return [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.strip().splitlines()]
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ def test_fields_are_set_with_their_types():
     settings = ["steps=7", "on=False", "kind=hard", "limit=2", "inner.weight=1e-3", "inner.sides=4 5 6"]
     assert configured(Outer(steps=9), settings, "it") == Outer(7, False, "hard", 2.0, Inner(1e-3, (4, 5, 6)))
     assert configured(Outer(steps=9), ["limit=None"], "it") == Outer(steps=9)
+    assert configured(Outer(), ["on=false"], "it") == configured(Outer(), ["on=False"], "it") == Outer(on=False)
 
 
 @pytest.mark.parametrize(

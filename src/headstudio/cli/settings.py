@@ -47,13 +47,15 @@ def spelled_out(options: type, arguments: Sequence[str]) -> list[str]:
 def configured(default: Any, settings: Sequence[str], owner: str) -> Any:
     """A configuration with some fields set by `path.to.field=value`, each read as the type of its field."""
     arguments: list[str] = []
-    known = {path for path, _, _ in _fields(default, "")}
+    known = {path: value for path, value, _ in _fields(default, "")}
     for setting in settings:
         path, equals, value = setting.partition("=")
         if not equals:
             raise HeadstudioError(f"{setting} sets nothing", next_step="write --set FIELD=VALUE")
         if path not in known:
             raise HeadstudioError(f"{owner} has no field {path}", next_step=_see(owner))
+        if isinstance(known[path], bool):
+            value = value.capitalize()  # true is as good as True
         arguments += [f"--{path}", *shlex.split(value)]
     nowhere = io.StringIO()
     try:
