@@ -237,6 +237,8 @@ def test_no_encoder_is_said_in_one_sentence(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
     program = stand_in(tmp_path, "")
     assert basis.find_basisu(None) == program
+    monkeypatch.chdir(tmp_path)
+    assert basis.find_basisu("./basisu") == program
     monkeypatch.setenv(basis.VARIABLE, str(tmp_path / "other"))
     with pytest.raises(HeadstudioError, match="other"):
         basis.find_basisu(None)

