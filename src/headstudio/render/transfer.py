@@ -12,6 +12,8 @@ from headstudio.render.normals import vertex_normals
 from headstudio.render.occlusion import sphere_directions, visibility
 
 _SIZE_PX = 224
+_DARKEST = 0.5
+"""No point gets less than this part of an even light."""
 _BOUNCED = 0.2
 """What a surface that hides the light sends instead, as a part of the light's mean: half the albedo of skin."""
 
@@ -37,7 +39,10 @@ def shadowed_harmonics(
         lost = (normals @ direction).clamp_min(0.0) * hidden * (4.0 / directions) / gain[:, None]
         reached = reached - (lost * spherical_harmonics(direction)[:, None]).T
     reached[:, 0] += _BOUNCED * (Y00 - reached[:, 0])
-    return reached
+    bare = spherical_harmonics(normals)
+    # Deep folds are lit by their own walls and open when the face moves: how dark they are is not believed.
+    kept = ((1.0 - _DARKEST) / (1.0 - reached[:, :1] / Y00).clamp_min(1e-6)).clamp_max(1.0)
+    return bare + kept * (reached - bare)
 
 
 def reached_share(

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from headstudio.records.scan import LightMode
 from headstudio.render.colour import srgb_to_linear
+from headstudio.render.light import spherical_harmonics
 from headstudio.render.mesh import MeshTopology
+from headstudio.render.normals import vertex_normals
 from headstudio.render.transfer import shadowed_harmonics
 from headstudio.texture.delight import (
     DelightConfig,
@@ -25,6 +27,8 @@ from headstudio.texture.synthesis import SynthesisConfig, complete
 from headstudio.texture.texels import TexelMap
 from headstudio.texture.unproject import Observation, UnprojectionConfig, sample, unproject
 
+MOVING = ("eyelids", "eyeballs", "eyelashes", "lips", "mouth_cavity", "teeth", "tongue")
+"""Regions whose shadow at rest says nothing of how they are lit when the face moves."""
 GROUPS = (("face", "nose", "ears"), ("lips",), ("eyelids",))
 """Regions whose texels tell of the light, those of near one colour together; a neck may be a collar."""
 
@@ -131,11 +135,27 @@ def without_light(
 ) -> tuple[Delit, list[Observation]]:
     """The light, and the same observations with what unprojection needs to take it off."""
     settings = config.delight or DelightConfig()
-    harmonics = shadowed_harmonics(surface.rest_m, surface.mesh.triangles, settings.shadow_directions)
+    harmonics = reaching_harmonics(surface, settings.shadow_directions)
     table = texel_table(observations, surface, harmonics, config)
     turns = light_turns(surface.rest_m, [o.vertices_camera_m for o in observations], light_mode is LightMode.TURNING)
     found = delight(table, turns, settings)
     return found, _lit(observations, turns, found.light_sh, harmonics)
+
+
+def reaching_harmonics(surface: Surface, directions: int) -> Float[Tensor, "vertices 9"]:
+    """What of a light in head axes reaches each vertex: the head shadows itself where it does not move.
+
+    Args:
+        surface: the head at rest.
+        directions: as of `shadowed_harmonics`.
+    """
+    harmonics = shadowed_harmonics(surface.rest_m, surface.mesh.triangles, directions)
+    known = [surface.regions[name] for name in MOVING if name in surface.regions]
+    if not known:
+        return harmonics
+    moving = torch.stack(known).any(0).to(harmonics.device)[:, None]
+    normals = vertex_normals(surface.rest_m[None], surface.mesh.triangles)[0]
+    return torch.where(moving, spherical_harmonics(normals), harmonics)
 
 
 def known_skin(
@@ -151,7 +171,7 @@ def known_skin(
         albedo: sRGB in [0, 1], of any size.
     """
     settings = config.delight or DelightConfig()
-    harmonics = shadowed_harmonics(surface.rest_m, surface.mesh.triangles, settings.shadow_directions)
+    harmonics = reaching_harmonics(surface, settings.shadow_directions)
     table = texel_table(observations, surface, harmonics, config)
     turns = light_turns(surface.rest_m, [o.vertices_camera_m for o in observations], light_mode is LightMode.TURNING)
     small = F.interpolate(srgb_to_linear(albedo)[None], (config.light_px, config.light_px), mode="area")[0]

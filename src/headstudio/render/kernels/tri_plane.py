@@ -61,12 +61,19 @@ def taps_at(point: wp.vec3, plane: int, entry: int, rows: int, columns: int, gro
 
 
 @wp.func
-def mix(texels: wp.array(dtype=Eight), start: int, taps: PlaneTaps) -> Eight:
+def weights(taps: PlaneTaps) -> wp.vec4:
+    """Of the four texels, row by row."""
+    u = taps.u
+    v = taps.v
+    return wp.vec4((1.0 - u) * (1.0 - v), u * (1.0 - v), (1.0 - u) * v, u * v)
+
+
+@wp.func
+def mix(texels: wp.array(dtype=Eight), start: int, taps: PlaneTaps, w: wp.vec4) -> Eight:
     """Bilinear mixture of one group."""
     low = start + taps.below
-    upper = (1.0 - taps.u) * texels[start] + taps.u * texels[start + taps.right]
-    lower = (1.0 - taps.u) * texels[low] + taps.u * texels[low + taps.right]
-    return (1.0 - taps.v) * upper + taps.v * lower
+    upper = texels[start] * w[0] + texels[start + taps.right] * w[1]
+    return upper + texels[low] * w[2] + texels[low + taps.right] * w[3]
 
 
 @wp.kernel
@@ -85,10 +92,13 @@ def sample_planes(
     xy = taps_at(points[i], 0, entries[i], rows, columns, groups)
     xz = taps_at(points[i], 1, entries[i], rows, columns, groups)
     yz = taps_at(points[i], 2, entries[i], rows, columns, groups)
+    w_xy = weights(xy)
+    w_xz = weights(xz)
+    w_yz = weights(yz)
     for k in range(groups):
-        of_xy = mix(texels, xy.first + k, xy)
-        of_xz = mix(texels, xz.first + k, xz)
-        of_yz = mix(texels, yz.first + k, yz)
+        of_xy = mix(texels, xy.first + k, xy, w_xy)
+        of_xz = mix(texels, xz.first + k, xz, w_xz)
+        of_yz = mix(texels, yz.first + k, yz, w_yz)
         if side_by_side == 1:
             features[3 * i * groups + k] = of_xy
             features[(3 * i + 1) * groups + k] = of_xz
@@ -98,26 +108,22 @@ def sample_planes(
 
 
 @wp.func
-def scatter(texels_gradient: wp.array(dtype=Eight), start: int, taps: PlaneTaps, g: Eight):
+def scatter(texels_gradient: wp.array(dtype=Eight), start: int, taps: PlaneTaps, w: wp.vec4, g: Eight):
     """Add one group's gradient to its four texels."""
     low = start + taps.below
-    wp.atomic_add(texels_gradient, start, (1.0 - taps.v) * (1.0 - taps.u) * g)
-    wp.atomic_add(texels_gradient, start + taps.right, (1.0 - taps.v) * taps.u * g)
-    wp.atomic_add(texels_gradient, low, taps.v * (1.0 - taps.u) * g)
-    wp.atomic_add(texels_gradient, low + taps.right, taps.v * taps.u * g)
+    wp.atomic_add(texels_gradient, start, g * w[0])
+    wp.atomic_add(texels_gradient, start + taps.right, g * w[1])
+    wp.atomic_add(texels_gradient, low, g * w[2])
+    wp.atomic_add(texels_gradient, low + taps.right, g * w[3])
 
 
 @wp.func
-def slope(texels: wp.array(dtype=Eight), start: int, taps: PlaneTaps, g: Eight) -> wp.vec2:
-    """Gradient of the place on the plane, in texels, from one group."""
+def products(texels: wp.array(dtype=Eight), start: int, taps: PlaneTaps, g: Eight) -> wp.vec4:
+    """One group's gradient times each of its four texels."""
     low = start + taps.below
-    across_upper = texels[start + taps.right] - texels[start]
-    across_lower = texels[low + taps.right] - texels[low]
-    down_left = texels[low] - texels[start]
-    down_right = texels[low + taps.right] - texels[start + taps.right]
-    along_u = (1.0 - taps.v) * wp.dot(g, across_upper) + taps.v * wp.dot(g, across_lower)
-    along_v = (1.0 - taps.u) * wp.dot(g, down_left) + taps.u * wp.dot(g, down_right)
-    return wp.vec2(along_u, along_v)
+    upper_right = texels[start + taps.right]
+    lower_right = texels[low + taps.right]
+    return wp.vec4(wp.dot(g, texels[start]), wp.dot(g, upper_right), wp.dot(g, texels[low]), wp.dot(g, lower_right))
 
 
 @wp.kernel
@@ -144,13 +150,16 @@ def sample_planes_backward(
         if side_by_side == 1:
             source = (3 * i + plane) * groups
         if wants_texels == 1:
+            w = weights(taps)
             for k in range(groups):
-                scatter(texels_gradient, taps.first + k, taps, features_gradient[source + k])
+                scatter(texels_gradient, taps.first + k, taps, w, features_gradient[source + k])
         if wants_points == 1:
-            on_plane = wp.vec2(0.0, 0.0)
+            p = wp.vec4(0.0, 0.0, 0.0, 0.0)
             for k in range(groups):
-                on_plane += slope(texels, taps.first + k, taps, features_gradient[source + k])
-            total[taps.column_axis] += on_plane[0] * taps.columns_per_unit
-            total[taps.row_axis] += on_plane[1] * taps.rows_per_unit
+                p += products(texels, taps.first + k, taps, features_gradient[source + k])
+            along_u = (p[1] - p[0]) * (1.0 - taps.v) + (p[3] - p[2]) * taps.v
+            along_v = (p[2] - p[0]) * (1.0 - taps.u) + (p[3] - p[1]) * taps.u
+            total[taps.column_axis] += along_u * taps.columns_per_unit
+            total[taps.row_axis] += along_v * taps.rows_per_unit
     if wants_points == 1:
         points_gradient[i] = total
