@@ -7,38 +7,16 @@ import pytest
 
 from headstudio.capture.providers import NetworkMatte, load_network
 from headstudio.errors import HeadstudioError
+from support.networks import colour_network
 
 onnx = pytest.importorskip("onnx")
 WEIGHTS = Path(__file__).parents[2].parent / "shared" / "data" / "weights"
 
 
-def _network(path: Path, matrix: np.ndarray, size: int | None = 32, channels_first: bool = True) -> Path:
-    """A network that multiplies the normalised colours of each pixel by a matrix (outputs, 3)."""
-    import onnx.helper as make
-
-    shape = [1, 3, size or "height", size or "width"] if channels_first else [1, size, size, 3]
-    weights = matrix.astype(np.float32)
-    if channels_first:
-        node = make.make_node("Conv", ["picture", "weights"], ["estimate"])
-        weights = weights[:, :, None, None]
-    else:
-        node, weights = make.make_node("MatMul", ["picture", "weights"], ["estimate"]), weights.T.copy()
-    graph = make.make_graph(
-        [node],
-        "colours",
-        [make.make_tensor_value_info("picture", onnx.TensorProto.FLOAT, shape)],
-        [make.make_tensor_value_info("estimate", onnx.TensorProto.FLOAT, None)],
-        [onnx.numpy_helper.from_array(weights, "weights")],
-    )
-    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, str(path))
-    return path
-
-
 @pytest.mark.parametrize("channels_first", [True, False])
 @pytest.mark.parametrize("size", [32, 64])
 def test_a_network_sees_normalised_colours_and_answers_at_the_picture_s_size(tmp_path, channels_first, size):
-    network = load_network(_network(tmp_path / "n.onnx", np.eye(3)[:2], size, channels_first))
+    network = load_network(colour_network(tmp_path / "n.onnx", np.eye(3)[:2], size, channels_first))
     image = np.full((48, 80, 3), (255, 0, 128), np.uint8)
     result = network.estimate(image)
     assert result.shape == (48, 80, 2)
@@ -46,12 +24,12 @@ def test_a_network_sees_normalised_colours_and_answers_at_the_picture_s_size(tmp
 
 
 def test_a_network_of_free_size_is_given_one(tmp_path):
-    network = load_network(_network(tmp_path / "n.onnx", np.eye(3), None))
+    network = load_network(colour_network(tmp_path / "n.onnx", np.eye(3), None))
     assert network.estimate(np.zeros((30, 40, 3), np.uint8)).shape == (30, 40, 3)
 
 
 def test_a_matte_of_two_classes_is_their_softmax(tmp_path):
-    matte = NetworkMatte(_network(tmp_path / "n.onnx", np.array([[0.0, 3.0, 0.0], [3.0, 0.0, 0.0]])))
+    matte = NetworkMatte(colour_network(tmp_path / "n.onnx", np.array([[0.0, 3.0, 0.0], [3.0, 0.0, 0.0]])))
     red, green = (matte.estimate(np.full((32, 32, 3), c, np.uint8))[5, 5] for c in ((255, 0, 0), (0, 255, 0)))
     assert red == pytest.approx(1 / (1 + np.exp(-6.0)), abs=1e-5) and green == pytest.approx(1 - red, abs=1e-5)
 
@@ -67,7 +45,7 @@ def _broken(path: Path) -> Path:
         (lambda path: path, "n.onnx", "no model file"),
         (_broken, "n.onnx", "cannot be read"),
         (_broken, "n.pth", "unknown kind"),
-        (lambda path: _network(path, np.eye(3), 32).rename(path.with_suffix(".tflite")), "n.onnx", "TFLite|read"),
+        (lambda path: colour_network(path, np.eye(3), 32).rename(path.with_suffix(".tflite")), "n.onnx", "TFLite|read"),
     ],
 )
 def test_a_file_that_is_no_network_is_told(tmp_path, make, name, what):

@@ -1,6 +1,7 @@
-"""Estimators that plug in as files: person matte, face parsing, normals, as ONNX or TFLite networks."""
+"""Estimators that plug in as files: ONNX or TFLite networks from pictures to pictures, and the person matte of one."""
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,15 +25,33 @@ class Estimator(Protocol):
         ...
 
 
-def load_network(path: Path) -> "Network":
-    """Open a network file by its ending: `.onnx` or `.tflite`."""
+@dataclass(frozen=True)
+class PictureTerms:
+    """How a network wants its picture."""
+
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """Taken off the colours in [0, 1], in the order of the channels that the network sees."""
+    deviation: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """What is left is divided by it."""
+    bgr: bool = False
+    """The network takes blue first."""
+    size_px: int = 512
+    """Side of the input where the network leaves it open."""
+
+
+def load_network(path: Path, terms: PictureTerms | None = None) -> "Network":
+    """Open a network file by its ending: `.onnx` or `.tflite`.
+
+    Args:
+        terms: how it wants its picture; by default colours in [-1, 1].
+    """
     path = Path(path)
     if not path.is_file():
         raise HeadstudioError("no model file here", where=path, next_step="check the path")
     runners = {".onnx": _OnnxRunner, ".tflite": _LiteRunner}
     if path.suffix.lower() not in runners:
         raise HeadstudioError("unknown kind of model file", where=path, next_step="give an .onnx or .tflite file")
-    return Network(runners[path.suffix.lower()](path), path)
+    return Network(runners[path.suffix.lower()](path), path, terms or PictureTerms())
 
 
 class Network:
@@ -41,8 +60,8 @@ class Network:
     Takes (1, 3, H, W) or (1, H, W, 3) inputs of fixed or free size and gives (H, W, channels) in the input's layout.
     """
 
-    def __init__(self, runner: "_Runner", path: Path, free_size_px: int = 512) -> None:
-        self._runner = runner
+    def __init__(self, runner: "_Runner", path: Path, terms: PictureTerms) -> None:
+        self._runner, self._terms = runner, terms
         shape = [n if isinstance(n, int) and n > 0 else None for n in runner.input_shape]
         if len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise HeadstudioError(
@@ -52,12 +71,14 @@ class Network:
             )
         self._channels_first = shape[1] == 3
         height, width = (shape[2], shape[3]) if self._channels_first else (shape[1], shape[2])
-        self._size = (width or free_size_px, height or free_size_px)
+        self._size = (width or terms.size_px, height or terms.size_px)
 
     def estimate(self, image_rgb: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width channels"]:
         """The network's first output at the picture's resolution."""
         small = cv2.resize(image_rgb, self._size, interpolation=cv2.INTER_AREA)
-        value = (small.astype(np.float32) / 255 - 0.5) / 0.5
+        small = small[..., ::-1] if self._terms.bgr else small
+        mean, deviation = (np.array(v, np.float32) for v in (self._terms.mean, self._terms.deviation))
+        value = (small.astype(np.float32) / 255 - mean) / deviation
         value = value.transpose(2, 0, 1)[None] if self._channels_first else value[None]
         result = self._runner(np.ascontiguousarray(value))[0]
         result = result[..., None] if result.ndim == 2 else result

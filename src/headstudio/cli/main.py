@@ -17,6 +17,7 @@ VERBS = {
     "import": "a tracked dataset in the layout of INSTA or GaussianAvatars becomes a capture",
     "scan": "who a person is: clip A, filmed round a still head, becomes cameras in metres and a mesh",
     "track": "how the head moved in a capture",
+    "annotate": "labels (skin, hair, ears ...) and normals for every pixel of a tracked capture",
     "train": "a tracked capture becomes an avatar, by a method of your choice",
     "train-driver": "learn to drive an avatar from a source that does not fit it directly",
     "evaluate": "numbers on the held-out frames",

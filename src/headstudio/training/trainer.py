@@ -138,7 +138,7 @@ class Trainer:
                     raise HeadstudioError(
                         f"{trainable} needs {', '.join(lacking)}, which this capture lacks",
                         where=source.capture.path,
-                        next_step="ingest it again with a provider for it",
+                        next_step=f"run `headstudio annotate {source.capture.path}`",
                     )
 
 
