@@ -33,8 +33,9 @@ def smooth_colours(
     texels: TexelMap,
     regions: Mapping[str, Bool[Tensor, " vertices"]],
 ) -> Float[Tensor, "vertices 3"]:
-    """Mean colour about each vertex, harmonic on the surface where the texture is not trusted; hair ends where the scalp
-    does, so that an unseen nape is skin and the back of the head is hair.
+    """Mean colour about each vertex, harmonic on the surface where the texture is not trusted.
+
+    Hair ends where the scalp does, so that an unseen nape is skin and the back of the head is hair.
 
     A separate part of the mesh (a tooth) of which nothing is known has the usual colour of its region, or else the
     mean of all that is known.
