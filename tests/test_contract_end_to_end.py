@@ -24,23 +24,23 @@ from headstudio.training.trainer import TrainerConfig
 from support.stopping import StopAfter
 
 STEPS = 200
-"""Most steps of a stage here; its events keep their place in the schedule."""
+"""Most steps of a schedule here, shared out among its stages; events keep their place."""
 STOP = 7
 """Steps before the stop that a run has to get over."""
 
 pytestmark = pytest.mark.slow
 
 
-def shortened(stage):
-    """The stage in `STEPS` steps, with longer strides to make up for those it loses."""
+def shortened(stage, steps):
+    """The stage in fewer steps, with longer strides to make up for those it loses."""
     players = (
         dataclasses.replace(
             player, optimiser=dataclasses.replace(player.optimiser, learning_rate=5 * player.optimiser.learning_rate)
         )
         for player in stage.players
     )
-    events = {step * STEPS // stage.steps: event for step, event in stage.events.items()}
-    return dataclasses.replace(stage, steps=STEPS, players=tuple(players), events=events)
+    events = {step * steps // stage.steps: event for step, event in stage.events.items()}
+    return dataclasses.replace(stage, steps=steps, players=tuple(players), events=events)
 
 
 @pytest.fixture
@@ -51,7 +51,11 @@ def short(monkeypatch):
         whole = cls.stages
 
         def stages(self):
-            return tuple(stage if stage.steps <= STEPS else shortened(stage) for stage in whole(self))
+            found = whole(self)
+            total = sum(stage.steps for stage in found)
+            if total <= STEPS:
+                return found
+            return tuple(shortened(stage, max(stage.steps * STEPS // total, 1)) for stage in found)
 
         monkeypatch.setattr(cls, "stages", stages)
 

@@ -1,6 +1,7 @@
 """Paper 4 on heads whose true shape and colour are known."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -150,7 +151,7 @@ def test_training_colours_frames_never_seen_better_than_it_began(source, trained
     assert colour_error(trained, source, held_out) < colour_error(began, source, held_out)
 
 
-@pytest.mark.parametrize("dependence", PoseDependence)
+@pytest.mark.parametrize("dependence", get_args(PoseDependence))
 def test_offsets_follow_the_pose_where_they_may(source, dependence):
     model = untrained(source, replace(TINY, offsets=replace(TINY.offsets, pose_dependence=dependence)))
     with torch.no_grad():
@@ -163,15 +164,15 @@ def test_offsets_follow_the_pose_where_they_may(source, dependence):
     neck = model.shape.tables.neck
     whole = model.shape.head.region("eyeballs", "teeth", "tongue")
     assert float(found[:, whole].abs().max()) == 0 and float(found.abs().max()) > 1e-5
-    if dependence is PoseDependence.NOWHERE:
+    if dependence == "nowhere":
         assert len(found) == 1
-    elif dependence is PoseDependence.NECK:
+    elif dependence == "neck":
         assert float(moved[neck == 0].max()) == 0 and float(moved.max()) > 0
     else:
         assert float(moved[(neck == 0) & ~whole].max()) > 0
 
 
-@pytest.mark.parametrize("inputs", ColourInputs)
+@pytest.mark.parametrize("inputs", get_args(ColourInputs))
 def test_colours_depend_on_what_they_are_told_of(source, inputs):
     model = untrained(source, replace(TINY, texture=replace(TINY.texture, inputs=inputs))).eval()
     with torch.no_grad():
@@ -184,12 +185,12 @@ def test_colours_depend_on_what_they_are_told_of(source, inputs):
         turned = model.colour(replace(buffers, normals=-buffers.normals), standard[0])
     changed = (first - second).abs().amax(1, keepdim=True)
     outside = (buffers.mouth == 0) * buffers.mask
-    if inputs is ColourInputs.PAPER:
+    if inputs == "paper":
         assert float((changed * outside).max()) > 1e-4
     else:
         assert float((changed * outside).max()) < 1e-6
-    assert (float(changed.max()) > 1e-4) == (inputs is not ColourInputs.STATIC)
-    assert (float((turned - first).abs().max()) > 1e-4) == (inputs is not ColourInputs.STATIC)
+    assert (float(changed.max()) > 1e-4) == (inputs != "static")
+    assert (float((turned - first).abs().max()) > 1e-4) == (inputs != "static")
 
 
 def test_a_foreign_signal_is_kept_within_the_range_that_was_seen(source, trained):

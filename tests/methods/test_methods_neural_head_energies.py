@@ -10,7 +10,7 @@ from headstudio.geometry.graph import unique_edges
 from headstudio.heads import load_head
 from headstudio.heads.parsing import vertex_labels
 from headstudio.methods.neural_head import NeuralHead, NeuralHeadConfig, energies
-from headstudio.methods.neural_head.config import OffsetConfig, Pace, PoseDependence, TextureConfig
+from headstudio.methods.neural_head.config import OffsetConfig, Pace, TextureConfig
 from headstudio.methods.neural_head.schedule import GAZE, REACHES
 from headstudio.methods.neural_head.terms import Terms
 from headstudio.motion.articulation import vertices_in_camera
@@ -25,7 +25,7 @@ TINY = NeuralHeadConfig(
     size_px=64,
     patch_px=48,
     subdivisions=0,
-    offsets=OffsetConfig(PoseDependence.EVERYWHERE, width=16, layers=2, features=4, mapping_width=16),
+    offsets=OffsetConfig("everywhere", width=16, layers=2, features=4, mapping_width=16),
     texture=TextureConfig(
         width=16, layers=2, mapping_width=16, dynamic_width=16, features=4, features_px=32, normal_width=4,
         normal_features=4, base_px=64, base_frames=4,

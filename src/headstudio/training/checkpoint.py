@@ -46,7 +46,8 @@ def replace_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         owner_name, _, leaf = name.rpartition(".")
         owner = module.get_submodule(owner_name)
-        placed = tensor.to(own[name].device)
+        # A copy, because a file's tensors lie at any address and the last bit of some products depends on it.
+        placed = tensor.to(own[name].device, copy=True)
         if leaf in owner._parameters:
             owner._parameters[leaf] = nn.Parameter(placed, requires_grad=own[name].requires_grad)
         else:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from headstudio.methods.neural_head.buffers import Buffers
-from headstudio.methods.neural_head.config import ColourInputs, TextureConfig
+from headstudio.methods.neural_head.config import TextureConfig
 from headstudio.methods.neural_head.networks import TextureNetwork
 from headstudio.nn.signal_range import SignalRange
 from headstudio.nn.siren import Film
@@ -29,7 +29,7 @@ class Colour(nn.Module):
 
     def standard(self, signal: Float[Tensor, "batch signals"], noise: float = 0.0) -> Float[Tensor, "batch signals"]:
         """The signal as the network takes it."""
-        if self.config.inputs is ColourInputs.STATIC:
+        if self.config.inputs == "static":
             return torch.zeros_like(signal)
         return self.signals(signal, noise)
 
@@ -56,7 +56,7 @@ class Colour(nn.Module):
 
     def encoded(self, normals: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features height width"]:
         """Features of the normals about every pixel."""
-        if self.config.inputs is ColourInputs.STATIC:
+        if self.config.inputs == "static":
             normals = torch.zeros_like(normals)
         return self.network.normals(normals).float()
 
@@ -73,7 +73,7 @@ class Colour(nn.Module):
     def film(self, standard: Float[Tensor, "batch signals"], mouth: Float[Tensor, "batch points 1"]) -> Film:
         """Frequencies and phases; the published code lets the signal act in the mouth alone."""
         told = self.network.mapping(standard)
-        if self.config.inputs is not ColourInputs.PUBLISHED:
+        if self.config.inputs != "published":
             return told
         return told.mixed(self.network.mapping(torch.zeros_like(standard)), mouth)
 

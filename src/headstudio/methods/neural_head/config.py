@@ -1,37 +1,23 @@
 """Every number of the method, with the paper's or its published configuration's value beside it."""
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
+PoseDependence: TypeAlias = Literal["everywhere", "neck", "nowhere"]
+"""Where the offsets follow the pose: in all vertices, as the paper writes (section 3.1); in the neck alone, as the
+published code has it; or nowhere, the ablation of fig. 8 a."""
 
-class PoseDependence(str, enum.Enum):
-    """Where the offsets follow the pose."""
-
-    EVERYWHERE = "everywhere"
-    """All vertices, as the paper writes (section 3.1)."""
-    NECK = "neck"
-    """The neck alone, as the published code does: the rest of the head keeps its shape."""
-    NOWHERE = "nowhere"
-    """Static offsets, the ablation of fig. 8 a."""
-
-
-class ColourInputs(str, enum.Enum):
-    """What the texture network is told of the frame."""
-
-    PAPER = "paper"
-    """Expression, pose and normals, everywhere (section 3.1)."""
-    PUBLISHED = "published"
-    """Expression and pose inside the mouth alone; elsewhere nothing but the normals, as in the published code."""
-    STATIC = "static"
-    """Neither expression, pose nor normals, the ablation of fig. 8 b."""
+ColourInputs: TypeAlias = Literal["paper", "published", "static"]
+"""What the texture network is told of the frame: expression, pose and normals everywhere (section 3.1); expression and
+pose inside the mouth and normals everywhere, as in the published code; or nothing, the ablation of fig. 8 b."""
 
 
 @dataclass(frozen=True)
 class OffsetConfig:
     """The geometry network G: a FiLM-SIREN over the canonical head."""
 
-    pose_dependence: PoseDependence = PoseDependence.NECK
+    pose_dependence: PoseDependence = "neck"
     """Where the offsets follow the pose; the paper: everywhere."""
     width: int = 64
     """Units of a layer; published 128."""
@@ -51,7 +37,7 @@ class OffsetConfig:
 class TextureConfig:
     """The texture network T."""
 
-    inputs: ColourInputs = ColourInputs.PAPER
+    inputs: ColourInputs = "paper"
     """What it is told of the frame."""
     width: int = 64
     """Units of a layer; published 256."""
@@ -191,7 +177,7 @@ PRESETS: Mapping[str, NeuralHeadConfig] = {
         size_px=512,
         patch_px=None,
         subdivisions=1,
-        offsets=OffsetConfig(PoseDependence.EVERYWHERE, 128, 6, 32, 256, unit_m=1.0, largest_m=1.0),
+        offsets=OffsetConfig("everywhere", 128, 6, 32, 256, unit_m=1.0, largest_m=1.0),
         texture=TextureConfig(
             width=256,
             layers=8,

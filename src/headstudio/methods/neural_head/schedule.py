@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from headstudio.methods.neural_head.config import Energies, NeuralHeadConfig, Pace, PoseDependence
+from headstudio.methods.neural_head.config import Energies, NeuralHeadConfig, Pace
 from headstudio.records.capture import Annotation
 from headstudio.training.stages import Optimiser, Player, Ramp, Sampler, Stage, Weight
 
@@ -94,7 +94,7 @@ def _weights(config: NeuralHeadConfig, number: int, steps: int, known: frozenset
         found.pop("hair", None)
         if Annotation.MATTE not in known:
             found.pop("silhouette", None)
-    if config.offsets.pose_dependence is PoseDependence.NOWHERE:
+    if config.offsets.pose_dependence == "nowhere":
         found.pop("consistency", None)
     return found | _ramps(energies, found, steps) if number == 0 else found
 

@@ -11,7 +11,7 @@ from headstudio.geometry.graph import blurred, unique_edges
 from headstudio.heads.base import Articulation, HeadModel
 from headstudio.heads.parsing import NAMED, Label, vertex_labels
 from headstudio.heads.refined import WHOLE, refined_head, refined_values
-from headstudio.methods.neural_head.config import NeuralHeadConfig, PoseDependence
+from headstudio.methods.neural_head.config import NeuralHeadConfig
 from headstudio.methods.neural_head.networks import OffsetNetwork
 from headstudio.methods.neural_head.residuals import IDENTITY_UNIT, Residuals
 from headstudio.methods.neural_head.signals import JOINT_SIGNALS
@@ -113,10 +113,10 @@ class Shape(nn.Module):
     def offsets_m(self, signal: Float[Tensor, "batch 13"], noise: float = 0.0) -> Float[Tensor, "batch vertices 3"]:
         """What G adds to the neutral face in some frames (one for all where nothing depends on the pose)."""
         movable, dependence = self.tables.movable, self.config.offsets.pose_dependence
-        if dependence is PoseDependence.EVERYWHERE:
+        if dependence == "everywhere":
             return self._spread(self.offsets(self.signals(signal, noise)), movable)
         static = self.offsets(torch.zeros_like(self.signals.mean)[None])
-        if dependence is PoseDependence.NOWHERE:
+        if dependence == "nowhere":
             return self._spread(static, movable)
         share = self.tables.neck[movable]
         near = share > 0
