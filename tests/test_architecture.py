@@ -22,7 +22,7 @@ FLOORS = {
     0: ("nn", "geometry", "errors", "progress", "cache", "storage", "video"),
     1: ("records", "heads", "render"),
     2: ("capture", "motion", "synth"),
-    3: ("tracking", "texture", "training", "datasets"),
+    3: ("tracking", "texture", "training", "datasets", "protocols"),
     4: ("methods", "drivers", "scan"),
     5: ("evaluation", "export", "report"),
     7: ("cli",),

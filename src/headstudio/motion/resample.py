@@ -51,8 +51,12 @@ def _between(
     after: Int[Tensor, " samples"],
     share: Float[Tensor, " samples"],
 ) -> Tensor:
-    start, end = values[before], values[after]
-    weight = share.to(values).reshape(-1, *[1] * (values.ndim - 1))
+    return mixed(channel, values[before], values[after], share)
+
+
+def mixed(channel: Channel, start: Tensor, end: Tensor, share: Float[Tensor, " frames"]) -> Tensor:
+    """A channel's values on the way from `start` (0) to `end` (1): rotations take the shortest arc, others a line."""
+    weight = share.to(start).reshape(-1, *[1] * (start.ndim - 1))
     if channel == HEAD_POSE:
         rotation = start[:, :3, :3] @ roma.rotvec_to_rotmat(
             weight[..., 0] * roma.rotmat_to_rotvec(start[:, :3, :3].transpose(-1, -2) @ end[:, :3, :3])
