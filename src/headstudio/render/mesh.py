@@ -15,7 +15,7 @@ from headstudio.render.antialias import antialias, edge_neighbours, find_crossin
 from headstudio.render.colour import linear_to_srgb, srgb_to_linear
 from headstudio.render.labels import label_image, triangle_labels
 from headstudio.render.light import shade
-from headstudio.render.normals import vertex_normals
+from headstudio.render.normals import unit, vertex_normals
 from headstudio.render.rasterise import Fragments, interpolate, rasterise
 from headstudio.render.texture import MipPyramid, sample_texture
 
@@ -134,8 +134,7 @@ def _surface_maps(vertices_m: Tensor, mesh: MeshTopology, fragments: Fragments) 
     normals = vertex_normals(vertices_m, mesh.triangles).index_select(1, points[:, 0])
     uv = mesh.uv.to(normals)[points[:, 1]].expand(len(normals), -1, -1)
     normals, uv = interpolate(fragments, torch.cat([normals, uv], dim=-1), triangles).split([3, 2], dim=1)
-    # Written out because PyTorch's own norm over a strided dimension takes ten times as long on a CPU.
-    return normals * (normals * normals).sum(1, keepdim=True).clamp_min(1e-12).rsqrt(), uv
+    return unit(normals, 1), uv
 
 
 def _light(colour: Tensor, normals: Tensor, light_sh: Tensor | None, mask: Tensor, share: Tensor | None) -> Tensor:

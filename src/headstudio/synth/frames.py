@@ -11,6 +11,7 @@ from headstudio.geometry.rigid import transform
 from headstudio.render.colour import linear_to_srgb, srgb_to_linear
 from headstudio.render.composite import over
 from headstudio.render.light import shade
+from headstudio.render.normals import unit
 from headstudio.render.occlusion import visibility
 from headstudio.render.rasterise import Fragments, interpolate, rasterise
 from headstudio.render.texture import MipPyramid, build_pyramid, sample_texture
@@ -87,7 +88,7 @@ class FrameRenderer:
         material = sample_texture(self._pyramid, maps[:, 7:9].contiguous(), mask)
         seen = mask[0, 0] > 0
         light = self.stage.light
-        environment = shade(_unit(maps[0, :3])[None], light.environment_sh[None])
+        environment = shade(unit(maps[0, :3], 0)[None], light.environment_sh[None])
         index = seen.flatten().nonzero()[:, 0]
         pixels = torch.cat([part[0].flatten(1).index_select(1, index) for part in (maps, environment, material)])
         colour = torch.zeros(1, 4, *seen.shape)
@@ -116,7 +117,7 @@ def _reflected(pixels: Float[Tensor, "21 pixels"], stage: Stage) -> Float[Tensor
         pixels: normal, place, key visibility, uv, open sky, tint, environment, albedo, gloss.
         stage: whose light it is.
     """
-    normals, view = _unit(pixels[:3]), -_unit(pixels[3:6])
+    normals, view = unit(pixels[:3], 0), -unit(pixels[3:6], 0)
     key, open_sky, tint = pixels[6], pixels[9], pixels[10:13]
     environment, albedo, strength, sharpness = pixels[13:16], pixels[16:19] * tint, pixels[19], pixels[20]
     facing = (normals * view).sum(0)
@@ -129,16 +130,11 @@ def _reflected(pixels: Float[Tensor, "21 pixels"], stage: Stage) -> Float[Tensor
     # Energy normalisation of Blinn-Phong (Akenine-Moller et al., Real-Time Rendering, section 9.8).
     lobe = 0.04 * strength * (exponent + 8.0) / 8.0
     for towards, rgb, reach in ((light.towards_key, light.key_rgb, key), (light.towards_fill, light.fill_rgb, 1.0)):
-        half = _unit(view + towards[:, None])
+        half = unit(view + towards[:, None], 0)
         gleam = lobe * (normals * half).sum(0).clamp_min(0.0) ** exponent * reach
         colour = colour + gleam * rgb[:, None]
     # Schlick 1994: everything mirrors its surroundings at grazing angles.
     return colour + 0.35 * strength * (1.0 - facing.clamp(0.0, 1.0)) ** 5 * ambient_light
-
-
-def _unit(vectors: Float[Tensor, "3 ..."]) -> Float[Tensor, "3 ..."]:
-    # torch's norm over so short an axis is some twenty times slower.
-    return vectors * (vectors * vectors).sum(0).clamp_min(1e-20).rsqrt()
 
 
 def _material(appearance: Appearance, size: int) -> MipPyramid:

@@ -17,7 +17,7 @@ from headstudio.geometry.camera import Camera
 from headstudio.render.colour import linear_to_srgb, srgb_to_linear
 from headstudio.render.light import spherical_harmonics
 from headstudio.render.mesh import MeshTopology
-from headstudio.render.normals import vertex_normals
+from headstudio.render.normals import unit, vertex_normals
 from headstudio.render.rasterise import rasterise
 from headstudio.texture.texels import TexelMap
 
@@ -125,10 +125,10 @@ def _sample(
     if observation.harmonics is not None:
         attributes.append(observation.harmonics)
     surface = texels.spread(torch.cat(attributes, dim=1)).flatten(1).T
-    points, normals = surface[:, :3], F.normalize(surface[:, 3:6], dim=1)
+    points, normals = surface[:, :3], unit(surface[:, 3:6], 1)
     on_chart = texels.mask.flatten()
     points = torch.where(on_chart[:, None], points, points.new_tensor([0.0, 0.0, 1.0]))  # nothing lies at the camera
-    cosine = -(F.normalize(points, dim=1) * normals).sum(1)
+    cosine = -(unit(points, 1) * normals).sum(1)
     places_px, depth_m = observation.camera.project(points[None])
     seen = _look_up(_nearest_depth(observation, mesh), places_px, "nearest")[0]
     visible = (cosine > config.least_cosine) & (depth_m[0] < seen + config.depth_tolerance_m) & (seen > 0)
