@@ -54,6 +54,7 @@ def clips(tmp_path_factory):
     return folder
 
 
+@pytest.mark.timeout(1800)
 def test_every_command_does_what_the_page_says(clips):
     pytest.importorskip("pycolmap", reason="the scan extra is not installed")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
