@@ -22,7 +22,7 @@ class Options(Common):
     avatar: Annotated[Positional[Path], arg(metavar="AVATAR")]
     """The avatar folder."""
     performance: Annotated[Path, arg(name="with", metavar="PERFORMANCE")]
-    """A video, a capture, a motion or an ARKit CSV."""
+    """A video, a capture, or a motion: a folder, an ARKit CSV, a take of Live Link Face, recorded packets."""
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="MP4")] = None
     """The video to write; named after avatar and performance when not given."""
     driver: Annotated[Path | None, arg(metavar="DRIVER")] = None

@@ -5,7 +5,7 @@ Nothing here may import anything heavy: `headstudio --help` answers at once.
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import headstudio
 from headstudio.cli.failures import USAGE, guarded
@@ -22,6 +22,7 @@ VERBS = {
     "train-driver": "learn to drive an avatar from a source that does not fit it directly",
     "evaluate": "numbers on the held-out frames",
     "drive": "an avatar re-enacts a video, a capture or an ARKit recording",
+    "motion": "performances as files: convert, trim, loop, blend, resample, smooth, retarget",
     "export": "an avatar for other programs, or a tracked capture for the methods of peers",
     "capture-guide": "how to film the two clips, and the script to read",
     "doctor": "what this machine has and lacks",
@@ -48,21 +49,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _perform(verb: str, arguments: list[str]) -> int:
     module = importlib.import_module(f"headstudio.cli.{_MODULES.get(verb, verb.replace('-', '_'))}")
+    if not hasattr(module, "Options"):
+        return _perform_part(verb, module.VERBS, arguments)
     from headstudio.cli.options import parse, perform
 
     return perform(module.run, parse(module.Options, f"headstudio {verb}", arguments, getattr(module, "explain", None)))
 
 
+def _perform_part(verb: str, parts: Mapping[str, str], arguments: list[str]) -> int:
+    """A verb that has verbs of its own."""
+    part, *rest = arguments or ["--help"]
+    if part in ("-h", "--help", "help"):
+        print(f"usage: headstudio {verb} VERB ...\n\n{_listed(parts)}")
+        return 0
+    if part not in parts:
+        print(f"error: {verb} has no verb {part}: choose one of {', '.join(parts)}.", file=sys.stderr)
+        return USAGE
+    module = importlib.import_module(f"headstudio.cli.{verb}.{part}")
+    from headstudio.cli.options import parse, perform
+
+    return perform(module.run, parse(module.Options, f"headstudio {verb} {part}", rest))
+
+
+def _listed(verbs: Mapping[str, str]) -> str:
+    width = max(map(len, verbs))
+    return "\n".join(f"  {verb:<{width}}  {summary}" for verb, summary in verbs.items())
+
+
 def _help() -> str:
-    width = max(map(len, VERBS))
-    lines = [f"  {verb:<{width}}  {summary}" for verb, summary in VERBS.items()]
     return "\n".join(
         [
             headstudio.__doc__ or "",
             "",
             "usage: headstudio VERB ...",
             "",
-            *lines,
+            _listed(VERBS),
             "",
             "Every verb has --help, --json (one JSON object on stdout) and --debug (tracebacks).",
         ]

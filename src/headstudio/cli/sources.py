@@ -73,20 +73,17 @@ def load_performance(path: Path, work: Path, display: Progress) -> "tuple[Perfor
     """What drives, and the pictures of it if there are any. A video is ingested and tracked in `work`.
 
     Args:
-        path: a video, a capture, a motion or an ARKit CSV.
+        path: a video, a capture, or a motion in any format.
         work: folder for what has to be derived; what lies there of the same video is used again.
         display: where progress is shown.
     """
     from headstudio.drivers.drive import Performance
-    from headstudio.motion.csv import read_csv
-    from headstudio.records.motion import Motion
+    from headstudio.protocols.files import format_of, read_motion
 
     if not path.exists():
         raise HeadstudioError("there is nothing to drive with here", where=path, next_step="check the path")
-    if path.suffix.lower() == ".csv":
-        return Performance(read_csv(path)), None
-    if (path / "motion.json").is_file():
-        return Performance(Motion.load(path)), None
+    if format_of(path) is not None:
+        return Performance(read_motion(path).motion), None
     source = load_source(path) if path.is_dir() else _tracked(path, work, display)
     return Performance(source.motion, source.track.identity), source.capture
 

@@ -1,11 +1,17 @@
-"""Motions cut, closed to a loop, mixed and set to a rate; every result starts at time 0."""
+"""Motions cut, closed to a loop, mixed, set to a rate, carried over; every result starts at time 0."""
 
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from headstudio.errors import HeadstudioError
+from headstudio.geometry.rigid import from_rotation, relative_orientation
+from headstudio.heads.base import HeadModel
+from headstudio.motion.neutral import find_neutral
 from headstudio.motion.resample import crop, mixed, resample
+from headstudio.motion.retarget import RetargetConfig, retarget
+from headstudio.records.channels import HEAD_POSE, HEAD_ROTATION
 from headstudio.records.motion import Motion
 
 MOST_FRAMES = 10_000_000
@@ -94,6 +100,28 @@ def at_rate(motion: Motion, fps: float) -> Motion:
         )
     count = int(duration_s(motion) * fps + 1e-6) + 1
     return resample(motion, torch.arange(count, dtype=torch.float64) / fps)
+
+
+def onto(driver: Motion, target: Motion, head: HeadModel, config: RetargetConfig | None = None) -> Motion:
+    """A performance carried over to another person, both known by a motion in which they are at rest at some time.
+
+    Args:
+        driver: the performance.
+        target: of the other person; where it tells no place of the head, the result tells none either.
+        head: bounds its own coefficients, if the motions have them.
+        config: gains.
+    """
+    rest = dict(find_neutral(target).channels)
+    has_place = HEAD_POSE in rest
+    if not has_place:
+        facing = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+        turn = roma.rotvec_to_rotmat(rest.get(HEAD_ROTATION, torch.zeros(3)).float())
+        rest[HEAD_POSE] = from_rotation(facing @ turn, torch.zeros(3))
+    carried = from_zero(retarget(driver, find_neutral(driver).channels, rest, head, config))
+    if has_place or HEAD_POSE not in carried.channels:
+        return carried
+    channels = {c: values for c, values in carried.channels.items() if c != HEAD_POSE}
+    return Motion(carried.times_s, {**channels, HEAD_ROTATION: relative_orientation(carried.channels[HEAD_POSE])})
 
 
 def _eased(share: Float[Tensor, " frames"]) -> Float[Tensor, " frames"]:
