@@ -52,7 +52,7 @@ class ModulatedConv(nn.Module):
         weights = weight * scale[:, None, :, None, None]
         if after is not None:
             weights = weights * after[:, :, None, None, None]
-        batch = maps.shape[0]
+        batch = len(maps)
         result = self._convolve(maps.flatten(0, 1)[None], weights.flatten(0, 1), batch)
         return result.reshape(batch, -1, *result.shape[2:])
 

@@ -14,8 +14,8 @@ BINOMIAL = (1.0, 3.0, 3.0, 1.0)
 
 
 def fir_kernel(taps: tuple[float, ...] = BINOMIAL) -> Float[Tensor, "size size"]:
-    """The outer product of the taps with themselves, summing to 1."""
-    line = torch.tensor(taps)
+    """The outer product of the taps with themselves, summing to 1, turned over as torch's convolutions want it."""
+    line = torch.tensor(taps).flip(0)
     line = line / line.sum()
     return torch.outer(line, line)
 
@@ -31,18 +31,19 @@ def fir_resample(
 
     Args:
         maps: what is resampled, both axes alike.
-        kernel: the impulse response, convolved (not correlated).
+        kernel: the impulse response, from `fir_kernel`.
         up: samples after for one before; the result is multiplied by `up` squared, so that a constant stays as it is.
         down: samples before for one after.
         padding: zeros before and after, on the finer grid; where `size - 1` of them are put in, `up` times the
             length comes out (divided by `down`).
     """
-    channels, (rows, columns) = maps.shape[1], maps.shape[2:]
+    channels = int(maps.shape[1])  # a number also while a graph is traced, which needs kernels of fixed shape
     if up > 1:
+        rows, columns = maps.shape[2:]
         spread = F.pad(maps[:, :, :, None, :, None], (0, up - 1, 0, 0, 0, up - 1))
         maps = spread.reshape(maps.shape[0], channels, rows * up, columns * up)
     maps = F.pad(maps, (*padding, *padding))
-    taps = kernel.flip(0, 1)[None, None].repeat(channels, 1, 1, 1) * up**2
+    taps = kernel[None, None].repeat(channels, 1, 1, 1) * up**2
     # A depthwise convolution: on a CPU faster than one of a single channel, and than two of one axis each.
     return F.conv2d(maps, taps.to(maps), stride=down, groups=channels)
 
