@@ -171,3 +171,14 @@ def test_unknown_head_names_the_known_ones():
     with pytest.raises(HeadstudioError, match="flame, ict, makehuman"):
         load_head("nobody")
     assert {"makehuman", "ict", "flame"} <= set(head_names())
+
+
+def test_the_default_head_ends_in_an_even_rim():
+    head = load_head("makehuman")
+    edges = head.triangles.long()[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2).sort(1).values
+    edges, uses = torch.unique(edges, dim=0, return_counts=True)
+    rim = edges[(uses == 1) & head.region("neck")[edges].all(1)]
+    assert len(rim) > 30 and len(rim.unique()) == len(rim)  # one closed line
+    along = head.template_m[rim[:, 1]] - head.template_m[rim[:, 0]]
+    # The cut along whole quads has steps steeper than 1.
+    assert (along[:, 1].abs() < 0.7 * along[:, [0, 2]].norm(dim=1)).all()

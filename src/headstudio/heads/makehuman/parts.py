@@ -143,6 +143,28 @@ def regions(cut: HeadCut, mesh: files.BaseMesh) -> dict[str, np.ndarray]:
     }
 
 
+def level_rim(cut: HeadCut, vertices_dm: np.ndarray, neck: np.ndarray) -> np.ndarray:
+    """The vertices with an even lower rim: the cut follows whole quads, which leaves a notch in front.
+
+    The rim alone is smoothed, along itself and without shrinking (Taubin 1995).
+    """
+    edges = np.sort(cut.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    edges, uses = np.unique(edges, axis=0, return_counts=True)
+    rim = edges[(uses == 1) & neck[edges].all(1)]
+    ends = np.concatenate([rim, rim[:, ::-1]])
+    count = np.bincount(ends[:, 0], minlength=len(vertices_dm))[:, None].clip(1)
+    moved = vertices_dm.copy()
+    for step in _RIM_STEPS:
+        around = np.zeros_like(moved)
+        np.add.at(around, ends[:, 0], moved[ends[:, 1]] - moved[ends[:, 0]])
+        moved += step * around / count
+    return moved
+
+
+_RIM_STEPS = (0.5, -0.51) * 60
+"""Smoothing and its undoing of what is longer than about half the rim."""
+
+
 def sockets(cut: HeadCut) -> np.ndarray:
     """(vertices,) the inner sides of the lids: small skin charts of their own behind the eye openings."""
     centres = [cut.vertices_dm[cut.parts[side]].mean(0) for side in ("eye_left", "eye_right")]

@@ -26,8 +26,9 @@ def build() -> dict[str, Tensor]:
     units_dm, gaze_full_rad = expression.build(cut, len(mesh.vertices_dm))
     eyes = cut.parts["eye_left"] | cut.parts["eye_right"]
     between_eyes = persons.template_dm[eyes].mean(0)
+    template_dm = parts.level_rim(cut, persons.template_dm, regions["neck"])
     arrays = {
-        "template_m": (persons.template_dm - between_eyes) * _METRES_PER_DECIMETRE,
+        "template_m": (template_dm - between_eyes) * _METRES_PER_DECIMETRE,
         "triangles": cut.triangles,
         "uv": atlas.build(cut, persons.template_dm, regions),
         "uv_triangles": cut.uv_triangles,
