@@ -24,8 +24,12 @@ class ColourModel:
     log_scales: Float[np.ndarray, " components"]
 
     @classmethod
-    def fit(cls, colours: Float[np.ndarray, "colours 3"]) -> "ColourModel | None":
-        """The mixture of some colours (`features`); None where there are too few."""
+    def fit(cls, colours: Float[np.ndarray, "colours 3"], shading: float = 0.0) -> "ColourModel | None":
+        """The mixture of some colours (`features`); None where there are too few.
+
+        Args:
+            shading: standard deviation by which the same thing may be lighter or darker elsewhere.
+        """
         if len(colours) < _LEAST_COLOURS:
             return None
         cv2.setRNGSeed(0)
@@ -33,7 +37,8 @@ class ColourModel:
         _, labels, _ = cv2.kmeans(colours.astype(np.float32), _CLUSTERS, None, stop, 2, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
         parts = [colours[labels[:, 0] == k].astype(np.float64) for k in range(_CLUSTERS)]
         parts = [part for part in parts if len(part) > 3]
-        covariances = [np.cov(part.T) + _SPREAD * np.eye(3) for part in parts]
+        spread = np.diag([_SPREAD + shading**2, _SPREAD, _SPREAD])
+        covariances = [np.cov(part.T) + spread for part in parts]
         return cls(
             weights=np.array([len(part) for part in parts]) / sum(map(len, parts)),
             means=np.array([part.mean(0) for part in parts]),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from scipy.special import expit
 
 from headstudio.capture.colour_models import ColourModel, features
@@ -26,7 +26,11 @@ _SURE = 230
 _INNER = 0.06
 """So far inside the projected face (in its heights) nothing but skin is looked for when colours are learned."""
 _NO_SKIN = 3.0
-"""Hair is learned from what is less likely skin than all but this percentage of the face."""
+"""Something else is learned from what is less likely than all but this percentage of a thing's own colours."""
+_SHADING = 18.0
+"""Scalp and neck may be so much lighter or darker than the face (8-bit lightness) and still be skin."""
+_RIM = 0.025
+"""So far from the matte's border (in heights of the face) colours are not mixed with the background's."""
 _LEAST_HAIR = 0.12
 """A scalp of which less does not look like skin is bald."""
 _BALD_LOG = -4.0
@@ -77,32 +81,29 @@ class HeadParser:
 
     def _learn(self, frames: list[int]) -> tuple[Mapping[Label, ColourModel], bool]:
         """Colour models from places that leave little doubt, and whether the scalp is bare."""
-        seeds: dict[Label, list[np.ndarray]] = {label: [] for label in COLOURED}
-        scalp: list[np.ndarray] = []
+        seeds: dict[str, list[np.ndarray]] = {"skin": [], "scalp": [], "beside": [], "below": []}
         for frame in frames:
             image, matte = self._pictures(frame)
-            zones, colours, person = self._projector.zones(frame), features(image), matte > _SURE
-            places = _sure_places(zones)
-            for label, place in places.items():
-                seeds[label].append(colours[place & person])
-            scalp.append(colours[(zones.projected == Label.HAIR) & person & (zones.above_chin > 1.0)])
-        skin = ColourModel.fit(_thinned(seeds[Label.SKIN]))
-        if skin is None:
+            zones, colours = self._projector.zones(frame), features(image)
+            person = away_from(matte > _SURE, zones.face_px) < -_RIM
+            for name, place in _sure_places(zones).items():
+                seeds[name].append(colours[place & person])
+        face, scalp, beside, below = (_thinned(seeds[name]) for name in ("skin", "scalp", "beside", "below"))
+        skin, shaded = ColourModel.fit(face), ColourModel.fit(face, _SHADING)
+        if skin is None or shaded is None:
             raise HeadstudioError(
                 "the face is nowhere seen well enough to learn its colours",
                 where=self._capture.path,
                 next_step="look at the track's report",
             )
-        least = np.percentile(skin.log_likelihood(_thinned(seeds[Label.SKIN])), _NO_SKIN)
-        on_scalp, beside = _thinned(scalp), _thinned(seeds[Label.HAIR])
-        hairy = skin.log_likelihood(on_scalp) < least if len(on_scalp) else np.zeros(0, bool)
+        hairy = _unlike(scalp, shaded, face)
         bald = len(hairy) > 0 and float(hairy.mean()) < _LEAST_HAIR
-        hair = np.concatenate([on_scalp[hairy], beside[skin.log_likelihood(beside) < least]])
-        models = {
-            Label.SKIN: skin,
-            Label.HAIR: None if bald else ColourModel.fit(hair),
-            Label.CLOTH: ColourModel.fit(_thinned(seeds[Label.CLOTH])),
-        }
+        beside = beside[_unlike(beside, shaded, face)]
+        hair = None if bald else ColourModel.fit(np.concatenate([scalp[hairy], beside]))
+        below = below[_unlike(below, skin, face)]
+        if hair is not None:
+            below = below[_unlike(below, hair, np.concatenate([scalp[hairy], beside]))]
+        models = {Label.SKIN: skin, Label.HAIR: hair, Label.CLOTH: ColourModel.fit(below)}
         return MappingProxyType({label: model for label, model in models.items() if model is not None}), bald
 
     def _votes(self, image: np.ndarray, zones: Zones) -> Float[np.ndarray, "labels height width"]:
@@ -135,13 +136,26 @@ _BROAD_LOG = -17.0
 """Log-density of a colour that a model does not know: spread evenly over all 8-bit Lab colours it would be -16.6."""
 
 
-def _sure_places(zones: Zones) -> dict[Label, np.ndarray]:
+def _sure_places(zones: Zones) -> dict[str, np.ndarray]:
+    """The inner face; the scalp well above the face; beside the bare head; below the chin and beside the neck."""
     face = np.isin(zones.projected, (Label.SKIN, Label.EYES, Label.MOUTH))
     inner = (zones.projected == Label.SKIN) & (away_from(face, zones.face_px) < -_INNER)
     off_head = away_from(zones.head, zones.face_px)
-    hair = (off_head > 0.02) & (zones.above_chin > 0.7)
-    cloth = (off_head > 0.15) & (zones.above_chin < -0.6)
-    return {Label.SKIN: inner & (zones.above_chin < 0.95), Label.HAIR: hair, Label.CLOTH: cloth}
+    return {
+        "skin": inner & (zones.above_chin < 0.95),
+        "scalp": (zones.projected == Label.HAIR) & (zones.above_chin > 1.0),
+        "beside": (off_head > 0.02) & (zones.above_chin > 0.7),
+        "below": (off_head > 0.05) & (zones.above_chin < -0.1),
+    }
+
+
+def _unlike(
+    colours: Float[np.ndarray, "colours 3"], model: ColourModel, own: Float[np.ndarray, "own 3"]
+) -> Bool[np.ndarray, " colours"]:
+    """Which colours are less likely by a model than all but a few of its own."""
+    if not len(colours) or not len(own):
+        return np.ones(len(colours), bool)
+    return model.log_likelihood(colours) < np.percentile(model.log_likelihood(own), _NO_SKIN)
 
 
 def _prior(zones: Zones, bald: bool) -> Float[np.ndarray, "labels height width"]:

@@ -55,6 +55,7 @@ class Pipeline:
         self.scan()
         self.ingest()
         self.track()
+        self.annotate()
         self.train()
         self.evaluate()
         self.reenact()
@@ -122,6 +123,29 @@ class Pipeline:
         for sentence in () if quality is None else quality.sentences:
             self.display.say(f"  {sentence}")
 
+    def annotate(self) -> None:
+        """Labels, for methods that make use of them."""
+        if not self.labelled:
+            return
+
+        def work() -> None:
+            from headstudio.capture.annotating import annotate
+            from headstudio.cli.annotate import head_labels
+            from headstudio.records.capture import Annotation, Capture
+
+            annotate(Capture.load(self.capture), Annotation.PARSING, head_labels(self.capture), self.display)
+
+        self.ledger.stage("annotate", {}, ("track",), ("capture/parsing",), work)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the method makes use of a label for every pixel."""
+        from headstudio.records.capture import Annotation
+        from headstudio.training.train import create
+
+        model = create(self.plan.recipe)[0]
+        return Annotation.PARSING in model.needs | model.uses
+
     def train(self) -> None:
         """The avatar; a training that was stopped goes on."""
         from headstudio.report.training_report import write_training_report
@@ -144,7 +168,8 @@ class Pipeline:
         def forget() -> None:
             shutil.rmtree(training_folder(self.avatar), ignore_errors=True)
 
-        self.ledger.stage("train", made_from, ("track",), ("avatar", "training.html"), work, forget)
+        after = ("track", "annotate") if self.labelled else ("track",)
+        self.ledger.stage("train", made_from, after, ("avatar", "training.html"), work, forget)
 
     def evaluate(self) -> None:
         """Numbers on the held-out frames."""

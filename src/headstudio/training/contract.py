@@ -90,6 +90,8 @@ class Trainable(nn.Module, abc.ABC):
     """Configurations by preset name; draft, standard and paper at least."""
     needs: ClassVar[frozenset[Annotation]] = frozenset()
     """Annotations without which training does not start."""
+    uses: ClassVar[frozenset[Annotation]] = frozenset()
+    """Annotations that it makes use of where a capture has them; `make` adds those that need no model of the user's."""
     roles: ClassVar[frozenset[Role]] = frozenset({TARGET})
     """Roles that must have a source."""
 
