@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -182,3 +184,21 @@ def test_help_names_every_verb(capsys):
 def test_a_failure_is_json_too(desk, capsys):
     assert run(f"info {desk}/absent --json") == 1
     assert json.loads(capsys.readouterr().out)["exit_code"] == 1
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "motion.md"
+
+
+def test_what_the_page_shows_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_motion("take.csv", performance(frames=300))
+    write_motion("other.csv", performance(1))
+    write_motion("MySlate_1_iPhone", performance(frames=300), "take")
+    text = PAGE.read_text(encoding="utf-8")
+    commands = [line.partition("#")[0].split()[2:] for line in text.splitlines() if line.startswith("$ headstudio")]
+    assert len(commands) == 1 + len(VERBS)
+    for command in commands:
+        assert main(command) == 0, capsys.readouterr().err
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(snippet, {})
+    assert read_motion("idle.vmc").format == "vmc"

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from headstudio.errors import HeadstudioError
-from headstudio.geometry.rigid import rigid
-from headstudio.motion.editing import at_rate, blend, duration_s, loop, trim
+from headstudio.geometry.rigid import relative_orientation, rigid
+from headstudio.heads import load_head
+from headstudio.motion.arkit import INDEX
+from headstudio.motion.editing import at_rate, blend, duration_s, loop, onto, trim
+from headstudio.motion.retarget import RetargetConfig
 from headstudio.records.channels import ARKIT, GAZE, HEAD_POSE, HEAD_ROTATION
 from headstudio.records.motion import Motion
 
@@ -107,3 +110,30 @@ def test_a_rate_is_constant_from_the_first_frame_to_the_last():
         with pytest.raises(HeadstudioError, match="frames a second"):
             at_rate(uneven, fps)
     assert len(at_rate(moving(clock(1)), 60)) == 1
+
+
+def at_rest_then(move: float, rest_weight: float, rest_turn: float) -> Motion:
+    """A second of rest, then a raised brow and a turned head."""
+    weights, turn = torch.full((60, 52), rest_weight), torch.zeros(60, 3)
+    turn[:, 1] = rest_turn
+    weights[30:, INDEX["browInnerUp"]] += move
+    turn[30:, 1] += move
+    return Motion(clock(60), {ARKIT: weights, HEAD_ROTATION: turn})
+
+
+def test_carrying_over_moves_away_from_the_others_rest():
+    driver, target = at_rest_then(0.4, 0.05, 0.1), at_rest_then(0.0, 0.2, -0.3)
+    head = load_head("makehuman")
+    for gain in (1.0, 0.5):
+        carried = onto(driver, target, head, RetargetConfig(expression_gain=gain, head_rotation_gain=gain))
+        assert set(carried.channels) == {ARKIT, HEAD_ROTATION}
+        wanted = at_rest_then(0.4 * gain, 0.2, -0.3)
+        for channel, values in wanted.channels.items():
+            torch.testing.assert_close(carried.channels[channel], values, atol=1e-5, rtol=0)
+    # Where the other's head has a place, the result has one as well.
+    pose = rigid(torch.tensor([[torch.pi, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, 0.5]])).expand(60, 4, 4)
+    placed = onto(driver, Motion(target.times_s, {ARKIT: target.channels[ARKIT], HEAD_POSE: pose}), head)
+    assert set(placed.channels) == {ARKIT, HEAD_POSE}
+    torch.testing.assert_close(placed.channels[HEAD_POSE][:, :3, 3], torch.tensor([0.0, 0.0, 0.5]).expand(60, 3))
+    turned = relative_orientation(placed.channels[HEAD_POSE])[45]
+    torch.testing.assert_close(turned, torch.tensor([0.0, 0.4, 0.0]), atol=1e-5, rtol=0)
