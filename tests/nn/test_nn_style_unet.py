@@ -24,14 +24,14 @@ def _small(**changes) -> StyleUNet:
         ({"out_side": 8}, 8, 2),
         ({"side": 32, "wavelet_input": True}, 16, 2),
         ({"bottom_side": 16}, 16, 0),
-        ({"painted_channels": 0}, 16, 2),
+        ({"painted_channels": 0, "out_channels": 5}, 16, 2),
         ({"painted_channels": 3, "wavelets": False}, 16, 2),
     ],
 )
 def test_maps_have_the_sizes_asked_for(changes, side, encoded) -> None:
     network = _small(**changes)
     features, picture = network(torch.randn(2, 3, network.config.side, network.config.side), torch.randn(2, 6))
-    assert features.shape == (2, network.config.widths.at(side), side, side)
+    assert features.shape == (2, network.config.out_channels or network.config.widths.at(side), side, side)
     painted = network.config.painted_channels
     assert (picture is None) if painted == 0 else (picture is not None and picture.shape == (2, painted, side, side))
     assert len(network.encoder) == encoded

@@ -34,6 +34,8 @@ class StyleUNetConfig:
     """Side of the features and of the painted map."""
     widths: LevelWidths = field(default_factory=LevelWidths)
     """Channels by side."""
+    out_channels: int | None = None
+    """Channels of a linear layer at the end, for features of both signs; None: the decoder's last maps."""
     painted_channels: int = 12
     """Channels of the painted map: 12 for the bands of RGB, which make a picture of twice `out_side`; 0 for none."""
     wavelets: bool = True
@@ -77,6 +79,8 @@ class StyleUNet(nn.Module):
             )
             for side in up
         )
+        last = at(up[-1])
+        self.ending = EqualisedConv(last, config.out_channels, 1) if config.out_channels else nn.Identity()
 
     def forward(
         self,
@@ -101,7 +105,7 @@ class StyleUNet(nn.Module):
         skips.append(maps)
         for level, given in zip(self.decoder, noise_of_levels(noise, len(self.decoder)), strict=True):
             maps, painted = level(maps, style, given, painted, skips.pop() if skips else None)
-        return StyledMaps(maps, painted)
+        return StyledMaps(self.ending(maps), painted)
 
 
 class _EncoderLevel(nn.Module):
