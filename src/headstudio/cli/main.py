@@ -30,6 +30,7 @@ VERBS = {
 """Every verb with its line of help; `headstudio.cli.<verb>` holds its `Options` and its `run`."""
 _MODULES = {"import": "import_dataset"}
 """Verbs that cannot be names of modules."""
+_COMMON = "Every verb has --help, --json (one JSON object on stdout) and --debug (tracebacks)."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +61,7 @@ def _perform_part(verb: str, parts: Mapping[str, str], arguments: list[str]) -> 
     """A verb that has verbs of its own."""
     part, *rest = arguments or ["--help"]
     if part in ("-h", "--help", "help"):
-        print(f"usage: headstudio {verb} VERB ...\n\n{_listed(parts)}")
+        print(f"usage: headstudio {verb} VERB ...\n\n{_listed(parts)}\n\n{_COMMON}")
         return 0
     if part not in parts:
         print(f"error: {verb} has no verb {part}: choose one of {', '.join(parts)}.", file=sys.stderr)
@@ -85,6 +86,6 @@ def _help() -> str:
             "",
             _listed(VERBS),
             "",
-            "Every verb has --help, --json (one JSON object on stdout) and --debug (tracebacks).",
+            _COMMON,
         ]
     )
