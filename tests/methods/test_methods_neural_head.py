@@ -179,7 +179,7 @@ def test_colours_depend_on_what_they_are_told_of(source, inputs):
         for parameter in model.colour.network.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
         channels, view = frames_of(source, [0])
-        buffers = model.buffers(channels, view)
+        buffers = model.seen(channels, view)
         standard = [model.colour.standard(model.signal(channels, view) + shift) for shift in (0.0, 0.02)]
         first, second = (model.colour(buffers, one) for one in standard)
         turned = model.colour(replace(buffers, normals=-buffers.normals), standard[0])

@@ -45,6 +45,7 @@ class NeuralHead(AvatarModel):
     Config = NeuralHeadConfig
     presets: ClassVar[Mapping[str, Any]] = PRESETS
     needs = frozenset({Annotation.LANDMARKS})
+    uses = frozenset(_OPTIONAL)
     capabilities = frozenset(
         {Capability.SURFACE, Capability.TEXTURE, Capability.ALPHA, Capability.NOVEL_VIEW, Capability.REALTIME}
     )
@@ -142,21 +143,22 @@ class NeuralHead(AvatarModel):
             return tracked_m
         return tracked_m + self.shape.offsets_m(joint_signal(articulation(self.shape.head, channels), channels))
 
-    def buffers(self, channels: Channels, view: View) -> Buffers:
+    def seen(self, channels: Channels, view: View) -> Buffers:
         """What T sees: the view at the resolution that T was trained at, on which its normal patches depend."""
-        small = view.resized(self.config.size_px, self.config.size_px)
-        return draw_buffers(self.vertices_m(channels, small), self.mesh, self.shape.tables, small.camera)
+        return self._small(self.vertices_m(channels, view), view)
 
     def render(self, channels: Channels, view: View, scene: Scene) -> Rendering:
-        buffers = self.buffers(channels, view)
+        vertices_m = self.vertices_m(channels, view)
+        buffers = self._small(vertices_m, view)
         painted = self.colour(buffers, self.colour.standard(self.signal(channels, view)))
-        return self._finished(painted, buffers, channels, view, scene)
+        return self._finished(painted, buffers, vertices_m, view, scene)
 
     def composite(
         self, painted: Float[Tensor, "batch 3 rows columns"], channels: Channels, view: View, scene: Scene
     ) -> Rendering:
-        """The picture of colours that were painted over `buffers`."""
-        return self._finished(painted, self.buffers(channels, view), channels, view, scene)
+        """The picture of colours that were painted over what was `seen`."""
+        vertices_m = self.vertices_m(channels, view)
+        return self._finished(painted, self._small(vertices_m, view), vertices_m, view, scene)
 
     def drawn(self, channels: Channels, view: View) -> Rendering:
         """The avatar alone, straight colours."""
@@ -193,10 +195,15 @@ class NeuralHead(AvatarModel):
         """Mean length of an edge of the refined mesh, the unit of energies of offsets."""
         return self._edge_m
 
-    def _finished(self, painted: Tensor, buffers: Buffers, channels: Channels, view: View, scene: Scene) -> Rendering:
+    def _small(self, vertices_m: Float[Tensor, "batch vertices 3"], view: View) -> Buffers:
+        small = view.resized(self.config.size_px, self.config.size_px)
+        return draw_buffers(vertices_m, self.mesh, self.shape.tables, small.camera)
+
+    def _finished(self, painted: Tensor, buffers: Buffers, vertices_m: Tensor, view: View, scene: Scene) -> Rendering:
         height, width = view.camera.height_px, view.camera.width_px
-        vertices = self.vertices_m(channels, view)
-        fine = draw_buffers(vertices, self.mesh, self.shape.tables, view.camera)
+        fine = buffers
+        if (height, width) != tuple(buffers.mask.shape[2:]):
+            fine = draw_buffers(vertices_m, self.mesh, self.shape.tables, view.camera)
         colour = enlarged(painted, buffers.mask, height, width)
         rgb, alpha = smoothed_edges(colour, fine.fragments)
         rgb = rgb.clamp(0, 1)

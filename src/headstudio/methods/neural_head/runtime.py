@@ -32,7 +32,7 @@ class NeuralHeadRuntime(Runtime):
 
     def prepare(self, channels: Channels, view: View) -> dict[str, Tensor]:
         avatar = self._avatar
-        buffers = avatar.buffers(channels, view)
+        buffers = avatar.seen(channels, view)
         maps = [buffers.normals, buffers.canonical, avatar.colour.lookups(buffers), buffers.mouth]
         return {"buffers": torch.cat(maps, 1), "signal": avatar.signal(channels, view)}
 

@@ -160,16 +160,17 @@ class Terms:
 
     @cached_property
     def _corner_px(self) -> Int[Tensor, "batch 2"]:
-        """Where the windows lie: half of them about a landmark, half about any point of the head."""
-        side = self._side_px
-        places = []
-        visible = self._targets.visible
-        for index in range(len(visible)):
-            head = torch.nonzero(visible[index, 0] > 0.5).flip(1)
+        """Where the windows lie: half of them about a landmark, half about any point of the head (without labels: above
+        the chin, since a matte holds shoulders too)."""
+        side, places = self._side_px, []
+        shown = self._targets.visible * self._targets.trust
+        for index in range(len(shown)):
+            head = torch.nonzero(shown[index, 0] > 0.5).flip(1)
             wanted, weight = (values[index] for values in self._landmarks_wanted)
             marks = wanted[weight > 0].round().long()
-            choice = marks if float(torch.rand(())) < 0.5 and len(marks) else head
-            middle = choice[int(torch.randint(len(choice), ()))] if len(choice) else torch.tensor([side, side]) // 2
+            known = [points for points in (marks, head) if len(points)]
+            choice = known[int(torch.randint(len(known), ()))] if known else head.new_full((1, 2), self._size_px // 2)
+            middle = choice[int(torch.randint(len(choice), ()))]
             places.append((middle.cpu() - side // 2).clamp(0, self._size_px - side))
         return torch.stack(places)
 
