@@ -153,12 +153,30 @@ def test_a_scan_brings_skin_and_mask_and_the_clip_what_the_mask_covers(skins):
     albedo = person.scan.texture.albedo.clone()
     albedo[:, mask == 255] = torch.tensor([0, 255, 0], dtype=torch.uint8)[:, None]  # as if clip A had seen no skin here
     wrong = replace(person.scan.texture, albedo=albedo)
-    model = untrained(replace(person, scan=replace(person.scan, texture=wrong)))
+    paper = replace(TINY, own_skin=False)
+    model = untrained(replace(person, scan=replace(person.scan, texture=wrong)), paper)
     assert model.blend.float()[0, 45:75, 45:83].min() > 250 and model.blend.float()[0, :, 100:].max() == 0
     assert torch.equal(model.static[:, model.blend[0] == 0], albedo[:, model.blend[0] == 0])
     inside = (model.blend[0] == 255) & (_map_of(load_head("makehuman").data.regions["nose"])[0] > 0.5)
     truth = (skin_texture(0.0) * 255)[:, inside]
     assert inside.sum() > 20 and (model.static[:, inside].float() - truth).abs().median() < 15
+
+
+def test_its_own_skin_goes_over_that_of_the_scan_where_it_is_seen_well(skins):
+    person = scanned(skins[0])
+    shifted = replace(person.scan.texture, albedo=person.scan.texture.albedo.roll(9, dims=2))
+    person = replace(person, scan=replace(person.scan, texture=shifted))
+    nose = _map_of(load_head("makehuman").data.regions["nose"])[0] > 0.99
+    scalp = _map_of(load_head("makehuman").data.regions["scalp"])[0] > 0.99
+    truth = (skin_texture(0.0) * 255).round()
+
+    def apart(model, inside):
+        return float((model.static.float() - truth)[:, inside].abs().mean())
+
+    own, paper = untrained(person), untrained(person, replace(TINY, own_skin=False))
+    assert apart(own, nose) < 0.7 * apart(paper, nose)
+    behind = scalp & (own.static == shifted.albedo).all(0)
+    assert behind.sum() > 0.3 * scalp.sum() and torch.equal(paper.static, shifted.albedo)
 
 
 @pytest.mark.parametrize("canvas", ["everywhere", "alone"])

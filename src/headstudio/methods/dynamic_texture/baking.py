@@ -19,7 +19,7 @@ from headstudio.render.mesh import MeshTopology
 from headstudio.texture.regions import soft_mask
 from headstudio.texture.static import StaticTexture, Surface, known_skin, static_texture
 from headstudio.texture.texels import TexelMap
-from headstudio.texture.unproject import Observation, unproject
+from headstudio.texture.unproject import Observation, Unprojected, unproject
 from headstudio.training.batches import usable_training_frames
 from headstudio.training.contract import Source
 
@@ -62,18 +62,18 @@ def bake(
     if skin is None:
         found = static_texture(observations, surface, LightMode.TURNING, config.static)
     else:
-        found = _with_own_eyes(skin, observations, surface, blend, config)
+        found = _with_own(skin, observations, surface, blend, config)
     assert found.light_sh is not None
     T_camera_world = source.track.view(torch.tensor(frames[:1])).T_camera_world
     light_sh = turned(found.light_sh[None], T_camera_world[:, :3, :3].transpose(1, 2))[0]
     return _on_canvas(Baked(found.albedo, blend, light_sh, found.harmonics), found.seen, config.canvas)
 
 
-def _with_own_eyes(
+def _with_own(
     skin: SkinTexture, observations: list[Observation], surface: Surface, blend: Tensor, config: DynamicTextureConfig
 ) -> StaticTexture:
-    """The scan's skin in this clip's light; what the mask covers, eyes that may have been closed in clip A and an inner
-    mouth that it never saw, as this clip shows it."""
+    """The scan's skin, the light of this clip on it, and over it what this clip shows itself: what the mask covers,
+    eyes that may have been closed in clip A and an inner mouth that it never saw, and skin that is seen well."""
     size = (config.static.size_px, config.static.size_px)
     albedo = F.interpolate(skin.albedo[None].float() / 255, size, mode="area")[0]
     light_sh, lit = known_skin(observations, surface, LightMode.TURNING, albedo, config.static)
@@ -81,9 +81,19 @@ def _with_own_eyes(
     texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, size[0])
     own = unproject(lit, mesh, texels, config.static.unprojection)
     share = blend * ease(own.weight / config.static.synthesis.good_weight)
+    if config.own_skin:
+        share = share.maximum(_well_seen(own))
     mixed = albedo + share * (own.texture.clamp(0, 1) - albedo)
     seen = F.interpolate(skin.seen[None, None].float(), size)[0] > 0.5
     return StaticTexture(mixed, light_sh, seen, lit[0].harmonics, {})
+
+
+def _well_seen(own: Unprojected) -> Float[Tensor, "1 size size"]:
+    """1 where a texel is seen as well as most, falling to 0 where it is seen a third as well."""
+    if not bool(own.seen.any()):
+        return torch.zeros_like(own.weight)
+    usual = own.weight[own.seen].median()
+    return ease(1.5 * own.weight / usual - 0.5)
 
 
 def _on_canvas(baked: Baked, seen: Tensor, canvas: Canvas) -> Baked:

@@ -31,6 +31,9 @@ class DynamicTextureConfig:
     relight: bool = True
     """Take the light off the static texture and put it back inside eq. 2 (sec. 3.3.1), so that the painted texture is
     albedo as well; False gives a lit map, which no other light falls on."""
+    own_skin: bool = True
+    """Where this clip sees the skin well, its own texture, in the terms of the scan's, goes over the scan's: between
+    two clips a tracked head slips by about a millimetre. Paper: False."""
     margin_m: float = 0.010
     """Soft border of the eye and mouth regions where no scan brings a mask; not given in the paper."""
     texture_frames: int = 60
@@ -65,6 +68,7 @@ PRESETS: Mapping[str, DynamicTextureConfig] = {
         static=StaticTextureConfig.paper(),
         decoder=TextureDecoderConfig(side=512),
         residual=False,
+        own_skin=False,
         steps=2500,
         batch_size=1,
         perceptual_weight=1.0,
