@@ -108,11 +108,15 @@ def test_a_box_moved_by_cells_moves_all_features_and_the_noise_by_as_many() -> N
         features = compose(torch.zeros_like(behind), front, behind, front[:, :1].sigmoid())
         return features, *noise_pyramid(windows.cut(noise, boxes).features, 2)
 
+    here, there = torch.tensor([[8.0, 8.0]]), torch.tensor([[9.0, 6.0]])
     with torch.no_grad():
-        first, second = composed(torch.tensor([[8.0, 8.0]])), composed(torch.tensor([[9.0, 6.0]]))
+        first, second = composed(here), composed(there)
+        bare = [foreground(windows.cut(rendering, boxes).features, code).features for boxes in (here, there)]
     for one, other in zip(first, second, strict=True):
         fine = one.shape[-1] // 32
         assert torch.equal(one[..., : -2 * fine, fine:], other[..., 2 * fine :, :-fine])
+    # Without the canvas the network sees the box alone, and its features do not move with what it shows.
+    assert (bare[0][..., 8:-10, 9:-8] - bare[1][..., 10:-8, 8:-9]).abs().max() > 1e-2
 
 
 def test_the_image_network_makes_a_picture_of_the_window() -> None:
