@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from headstudio.errors import HeadstudioError
@@ -19,6 +20,8 @@ Field: TypeAlias = Callable[[RaySamples], tuple[Tensor, Tensor]]
 """Density (samples), 1/m and not negative, and values (samples, channels) at samples. A function of the samples alone:
 it may be asked twice for the same ones."""
 
+GROUP = 8
+"""Channels the kernel takes at a time; others are filled up with zeros, at the price of a copy."""
 _LEAST_OPACITY = 1e-6
 
 
@@ -78,13 +81,15 @@ def composite(
     """
     check_shape(density_per_m, (len(samples),), "density")
     check_shape(values, (len(samples), None), "values")
-    return _Composite.apply(
+    channels = values.shape[1]
+    sums, opacity, reach_m = _Composite.apply(
         density_per_m.float().contiguous(),
-        values.float().contiguous(),
+        pad(values.float(), (0, -channels % GROUP)).contiguous(),
         samples.first.contiguous(),
         samples.steps_m.float().contiguous(),
         samples.distances_m.float().contiguous(),
     )
+    return sums[:, :channels], opacity, reach_m
 
 
 def composite_plainly(
@@ -120,12 +125,14 @@ class _Composite(Function):
         from headstudio.render.kernels import volume
         from headstudio.render.kernels.launching import launch
 
-        rays, channels, left = len(first) - 1, values.shape[1], torch.empty_like(density)
-        sums, opacity, reach = density.new_zeros(rays, channels), density.new_empty(rays), density.new_empty(rays)
+        rays, channels = len(first) - 1, values.shape[1]
+        weights, left = torch.empty_like(density), torch.empty_like(density)
+        sums, opacity, reach = density.new_empty(rays, channels), density.new_empty(rays), density.new_empty(rays)
         launch(
-            volume.composite, rays, first, density, steps, distances, values, channels, left, sums, opacity, reach
+            volume.composite, rays, first, density, steps, distances, values, channels // GROUP, weights, left,
+            sums, opacity, reach,
         )  # fmt: skip
-        ctx.save_for_backward(first, density, steps, distances, values, left)
+        ctx.save_for_backward(first, steps, distances, values, weights, left)
         return sums, opacity, reach
 
     @staticmethod
@@ -133,10 +140,10 @@ class _Composite(Function):
         from headstudio.render.kernels import volume
         from headstudio.render.kernels.launching import launch
 
-        first, density, steps, distances, values, left = ctx.saved_tensors
-        to_density, to_values = torch.empty_like(density), torch.empty_like(values)
+        first, steps, distances, values, weights, left = ctx.saved_tensors
+        to_density, to_values = torch.empty_like(weights), torch.empty_like(values)
         launch(
-            volume.composite_backward, len(first) - 1, first, density, steps, distances, values, values.shape[1], left,
-            *(gradient.contiguous() for gradient in gradients), to_density, to_values,
+            volume.composite_backward, len(first) - 1, first, steps, distances, values, values.shape[1] // GROUP,
+            weights, left, *(gradient.contiguous() for gradient in gradients), to_density, to_values,
         )  # fmt: skip
         return to_density, to_values, None, None, None
