@@ -1,6 +1,6 @@
 """What stands between a network and a codec: one sender is followed, everything else is dropped and counted."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from headstudio.protocols.codec import Codec
 from headstudio.protocols.frame import FaceFrame, LatePacketError, MalformedPacketError
@@ -48,7 +48,12 @@ class Intake:
         self._host: str | None = None
         self._heard_s = 0.0
         self._last: FaceFrame | None = None
-        self.counts = Counts()
+        self._counts = dict.fromkeys(vars(Counts()), 0)
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the datagrams so far."""
+        return Counts(**self._counts)
 
     def accept(self, datagram: bytes, host: str, received_s: float) -> FaceFrame | None:
         """The frame that a datagram completes.
@@ -59,8 +64,8 @@ class Intake:
             received_s: when, on a clock that only goes forward.
         """
         frame, fate = self._judged(datagram, host, received_s)
-        changed = {name: getattr(self.counts, name) + 1 for name in ("received", fate)}
-        self.counts = replace(self.counts, **changed)
+        self._counts["received"] += 1
+        self._counts[fate] += 1
         return frame
 
     def _judged(self, datagram: bytes, host: str, received_s: float) -> tuple[FaceFrame | None, str]:
