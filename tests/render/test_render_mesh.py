@@ -9,8 +9,8 @@ from headstudio.errors import HeadstudioError
 from headstudio.geometry.camera import Camera
 from headstudio.records.track import neutral_light
 from headstudio.render.antialias import antialias
-from headstudio.render.composite import over
 from headstudio.render.colour import srgb_to_linear
+from headstudio.render.composite import over
 from headstudio.render.labels import label_image, triangle_labels
 from headstudio.render.light import spherical_harmonics
 from headstudio.render.mesh import MeshTopology, render_surface
