@@ -14,7 +14,7 @@ test: lint web
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The scenes of `headstudio export --to blender`, opened again in Blender, which gets an environment of its own.
-test-blender: $(VENV)/ready-to-develop
+test-blender: $(VENV)/ready-to-develop web
 	sh scripts/blender.sh $(BLENDER_VENV)
 	if [ -x $(BLENDER_VENV)/bin/python ]; then export HEADSTUDIO_BLENDER=$(abspath $(BLENDER_VENV))/bin/python; fi; \
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/export/test_export_blender_scene.py tests/test_tutorial.py

@@ -86,7 +86,8 @@ class FilmMapping(nn.Module):
         for linear in self.hidden:
             values = F.leaky_relu(linear(values), _SLOPE)
         frequency, phase = self.output(values).float()[:, None].chunk(2, dim=-1)
-        return Film(FREQUENCY_SPAN * frequency + FREQUENCY, phase)
+        # Near 0 as pi-GAN's code; beyond, bounded, or rounding grows from layer to layer until engines disagree.
+        return Film(FREQUENCY * (1 + torch.tanh(frequency * (FREQUENCY_SPAN / FREQUENCY))), phase)
 
 
 def start_sine_layer(linear: nn.Linear | nn.Conv2d, first: bool) -> None:
