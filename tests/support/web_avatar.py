@@ -14,6 +14,7 @@ from headstudio.nn.texture_decoder import TextureDecoderConfig
 from headstudio.records.channels import ARKIT, HEAD_POSE
 from headstudio.records.track import neutral_light
 from headstudio.texture.mesh_asset import mesh_asset
+from headstudio.texture.delight import DelightConfig
 from headstudio.texture.static import StaticTextureConfig
 from headstudio.texture.synthesis import SynthesisConfig
 from headstudio.training.contract import Capability, Runtime
@@ -22,7 +23,13 @@ from support.small_head import small_head
 
 TINY = DynamicTextureConfig(
     size_px=64,
-    static=StaticTextureConfig(size_px=256, light_px=64, synthesis=SynthesisConfig(work_px=64, levels=2)),
+    # No shadow of the head on itself: engines draw their own or none.
+    static=StaticTextureConfig(
+        size_px=256,
+        light_px=64,
+        delight=DelightConfig(shadow_directions=0),
+        synthesis=SynthesisConfig(work_px=64, levels=2),
+    ),
     decoder=TextureDecoderConfig(hidden=32, width=16, side=64),
     texture_frames=8,
 )
