@@ -13,8 +13,8 @@ from headstudio.methods.dynamic_texture import DynamicTexture, DynamicTextureCon
 from headstudio.nn.texture_decoder import TextureDecoderConfig
 from headstudio.records.channels import ARKIT, HEAD_POSE
 from headstudio.records.track import neutral_light
-from headstudio.texture.mesh_asset import mesh_asset
 from headstudio.texture.delight import DelightConfig
+from headstudio.texture.mesh_asset import mesh_asset
 from headstudio.texture.static import StaticTextureConfig
 from headstudio.texture.synthesis import SynthesisConfig
 from headstudio.training.contract import Capability, Runtime
