@@ -141,10 +141,10 @@ class Pipeline:
     def labelled(self) -> bool:
         """Whether the method makes use of a label for every pixel."""
         from headstudio.records.capture import Annotation
-        from headstudio.training.train import create
+        from headstudio.training import registry
 
-        model = create(self.plan.recipe)[0]
-        return Annotation.PARSING in model.needs | model.uses
+        method = registry.find(self.plan.recipe.kind, self.plan.recipe.name)
+        return Annotation.PARSING in method.needs | method.uses
 
     def train(self) -> None:
         """The avatar; a training that was stopped goes on."""

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +9,7 @@ from types import MappingProxyType
 from PIL import Image
 
 from headstudio.errors import HeadstudioError
+from headstudio.export.programs import Program, run_program
 
 VARIABLE = "HEADSTUDIO_BASISU"
 MODES = MappingProxyType(
@@ -21,7 +21,7 @@ MODES = MappingProxyType(
 """Modes of Basis Universal by the name of the form: UASTC is nearer to the picture, ETC1S smaller."""
 _ALWAYS = ("-ktx2", "-mipmap", "-mip_clamp", "-no_multithreading")  # one thread: the same bytes every time
 _BLOCK_TEXELS = 4
-_LONGEST_S = 1800
+_ENCODER = Program("the encoder", "the encoder failed", "use Basis Universal 1.15 or newer, or another form of texture")
 _IDENTIFIER = b"\xabKTX 20\xbb\r\n\x1a\n"
 
 
@@ -53,24 +53,8 @@ def encoded(picture: Image.Image, form: str, basisu: str | None = None) -> bytes
     with tempfile.TemporaryDirectory() as work:
         source, made = Path(work) / "texture.png", Path(work) / "texture.ktx2"
         (picture if sides == list(picture.size) else picture.resize((sides[0], sides[1]))).save(source)
-        _run([program, *_ALWAYS, *MODES[form], "-output_file", str(made), str(source)], Path(work))
+        run_program([program, *_ALWAYS, *MODES[form], "-output_file", str(made), str(source)], _ENCODER, Path(work))
         content = made.read_bytes() if made.is_file() else b""
     if not content.startswith(_IDENTIFIER):
         raise HeadstudioError("the encoder wrote no KTX2", where=program, next_step="use Basis Universal 1.15 or newer")
     return content
-
-
-def _run(command: list[str], work: Path) -> None:
-    try:
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True, errors="replace", timeout=_LONGEST_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise HeadstudioError(
-            f"the encoder did not run: {error}", where=command[0], next_step="try another one"
-        ) from None
-    if done.returncode:
-        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise HeadstudioError(
-            f"the encoder failed: {said[-1].strip() if said else 'it said nothing'}",
-            where=command[0],
-            next_step="use Basis Universal 1.15 or newer, or another form of texture",
-        )

@@ -3,7 +3,6 @@
 import math
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ from headstudio.export.accessories import Surface, accessories
 from headstudio.export.clip import RATE_FPS, frame_rate, with_clip
 from headstudio.export.gltf import check_asset, write_glb
 from headstudio.export.measure import measure_head
+from headstudio.export.programs import Program, run_program
 from headstudio.export.repaint import painted_frames, repainted_surface, steerable_repainting
 from headstudio.export.sequence import check_place
 from headstudio.motion.resample import resample
@@ -31,7 +31,11 @@ SCHEMA, VERSION = "headstudio.blender_scene", 1
 SCRIPT = Path(__file__).with_name("blender_scene.py")
 """Run by Blender's own Python."""
 VARIABLE = "HEADSTUDIO_BLENDER"
-_LONGEST_S = 1800  # for Blender to make the scene
+_BLENDER = Program(
+    "Blender",
+    "Blender did not make the scene",
+    "use Blender 4.2 or newer, or a Python in which `import bpy` works",
+)
 
 
 def write_blender(avatar: AvatarModel, path: Path, motion: Motion | None, blender: str | None = None) -> None:
@@ -50,7 +54,7 @@ def write_blender(avatar: AvatarModel, path: Path, motion: Motion | None, blende
     with tempfile.TemporaryDirectory() as parts:
         folder = Path(parts)
         _write_parts(avatar, folder, motion, rate_fps, pictures.name)
-        _run([*command, str(folder)])
+        run_program([*command, str(folder)], _BLENDER)
         _take_out(folder, path, pictures)
 
 
@@ -134,20 +138,6 @@ def _plain(surface: Surface) -> dict[str, Any]:
 def _write_picture(path: Path, picture: Tensor) -> None:
     values = picture.permute(1, 2, 0).cpu().contiguous().numpy()
     Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(path)
-
-
-def _run(command: list[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_LONGEST_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise HeadstudioError(f"Blender did not run: {error}", where=command[0], next_step="try another one") from None
-    if done.returncode:
-        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise HeadstudioError(
-            f"Blender did not make the scene: {said[-1].strip().rstrip('.') if said else 'it said nothing'}",
-            where=command[0],
-            next_step="use Blender 4.2 or newer, or a Python in which `import bpy` works",
-        )
 
 
 def _take_out(folder: Path, path: Path, pictures: Path) -> None:

@@ -6,13 +6,13 @@ normalisations, no pooling); parameters carry the names of the weights that its 
 
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from headstudio.errors import HeadstudioError
+from headstudio.nn.perceptual import FeatureLoss, relative_l1
 
 WIDTHS = (64, 128, 256, 512)
 _BLOCKS = 2
@@ -72,28 +72,19 @@ class FaceFeatures(nn.Module):
         return found
 
 
-class FaceFeatureLoss(nn.Module):
+class FaceFeatureLoss(FeatureLoss):
     """L1 of the second stage's features and of the Gram matrices of all four, each relative to the target's size."""
 
     def __init__(self, extractor: FaceFeatures) -> None:
         super().__init__()
         self.extractor = extractor
 
-    def forward(
-        self,
-        prediction: Float[Tensor, "batch 3 height width"],
-        target: Float[Tensor, "batch 3 height width"],
-        mask: Float[Tensor, "#batch 1 height width"] | None = None,
-    ) -> Float[Tensor, ""]:
-        """The loss of sRGB pictures in [0, 1]; pixels with mask 0 have no influence on it."""
-        if mask is not None:
-            prediction, target = prediction * mask, target * mask
-        with torch.no_grad():
-            wanted = self.extractor(target)
-        found = self.extractor(prediction)
-        terms = [_relative_l1(found[_COMPARED], wanted[_COMPARED])]
-        terms += [_relative_l1(_gram(a), _gram(b)) / len(found) for a, b in zip(found, wanted, strict=True)]
-        return torch.stack(terms).sum()
+    def _features(self, images: Tensor) -> list[Tensor]:
+        return self.extractor(images)
+
+    def _terms(self, found: list[Tensor], wanted: list[Tensor], mask: Tensor | None) -> list[Tensor]:
+        terms = [relative_l1(found[_COMPARED], wanted[_COMPARED])]
+        return terms + [relative_l1(_gram(a), _gram(b)) / len(found) for a, b in zip(found, wanted, strict=True)]
 
 
 def load_face_features(path: Path | str) -> FaceFeatures:
@@ -120,10 +111,6 @@ def load_face_features(path: Path | str) -> FaceFeatures:
         )
     network.load_state_dict({key: stored.get(key, value) for key, value in own.items()})
     return network
-
-
-def _relative_l1(found: Tensor, wanted: Tensor) -> Tensor:
-    return (found - wanted).abs().mean() / wanted.abs().mean().clamp_min(1e-6)
 
 
 def _gram(features: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """Perceptual losses: differences of network features, or of gradients and structure where no weights are at hand."""
 
+import abc
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,7 +14,32 @@ from headstudio.nn.ssim import WINDOW, ssim
 from headstudio.nn.weights import ENVIRONMENT, find_weights, load_extractor
 
 
-class PerceptualLoss(nn.Module):
+class FeatureLoss(nn.Module, abc.ABC):
+    """A comparison of what an extractor finds in two pictures; a gradient reaches the first alone."""
+
+    def forward(
+        self,
+        prediction: Float[Tensor, "batch 3 height width"],
+        target: Float[Tensor, "batch 3 height width"],
+        mask: Float[Tensor, "#batch 1 height width"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """The loss of sRGB pictures in [0, 1]; pixels with mask 0 have no influence on it."""
+        if mask is not None:
+            prediction, target = prediction * mask, target * mask
+        with torch.no_grad():
+            wanted = self._features(target)
+        return torch.stack(self._terms(self._features(prediction), wanted, mask)).sum()
+
+    @abc.abstractmethod
+    def _features(self, images: Tensor) -> Any:
+        """What is compared."""
+
+    @abc.abstractmethod
+    def _terms(self, found: Any, wanted: Any, mask: Tensor | None) -> list[Tensor]:
+        """The parts of the sum."""
+
+
+class PerceptualLoss(FeatureLoss):
     """Mean absolute difference of network features, each layer relative to its mean size on the target.
 
     The relative scale makes a loss weight mean the same for every network and layer (their raw activations differ a
@@ -33,28 +60,17 @@ class PerceptualLoss(nn.Module):
         self.layers = {tap: weight / total for tap, weight in chosen.items()}
         self._low_precision = low_precision
 
-    def forward(
-        self,
-        prediction: Float[Tensor, "batch 3 height width"],
-        target: Float[Tensor, "batch 3 height width"],
-        mask: Float[Tensor, "#batch 1 height width"] | None = None,
-    ) -> Float[Tensor, ""]:
-        """The loss of sRGB pictures in [0, 1]; pixels with mask 0 have no influence on it."""
-        if mask is not None:
-            prediction, target = prediction * mask, target * mask
-        with torch.no_grad():
-            wanted = self._features(target)
-        found = self._features(prediction)
-        terms = [weight * _relative_l1(found[tap], wanted[tap], mask) for tap, weight in self.layers.items()]
-        return torch.stack(terms).sum()
-
     def _features(self, images: Tensor) -> dict[str, Tensor]:
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._low_precision):
             return self.extractor(images, self.layers)
 
+    def _terms(self, found: dict[str, Tensor], wanted: dict[str, Tensor], mask: Tensor | None) -> list[Tensor]:
+        return [weight * relative_l1(found[tap], wanted[tap], mask) for tap, weight in self.layers.items()]
 
-def _relative_l1(found: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:
+
+def relative_l1(found: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Float[Tensor, ""]:
+    """Mean difference of features over the mean size of those that are wanted, where the mask is 1."""
     found, wanted = found.float(), wanted.float()
     difference, size = (found - wanted).abs().mean(1, keepdim=True), wanted.abs().mean(1, keepdim=True)
     if mask is None:

@@ -134,12 +134,9 @@ def without_light(
     observations: Sequence[Observation], surface: Surface, light_mode: LightMode, config: StaticTextureConfig
 ) -> tuple[Delit, list[Observation]]:
     """The light, and the same observations with what unprojection needs to take it off."""
-    settings = config.delight or DelightConfig()
-    harmonics = reaching_harmonics(surface, settings.shadow_directions)
-    table = texel_table(observations, surface, harmonics, config)
-    turns = light_turns(surface.rest_m, [o.vertices_camera_m for o in observations], light_mode is LightMode.TURNING)
-    found = delight(table, turns, settings)
-    return found, _lit(observations, turns, found.light_sh, harmonics)
+    looked = _looked_at(observations, surface, light_mode, config)
+    found = delight(looked.table, looked.turns, config.delight or DelightConfig())
+    return found, looked.lit_by(found.light_sh)
 
 
 def reaching_harmonics(surface: Surface, directions: int) -> Float[Tensor, "vertices 9"]:
@@ -170,19 +167,35 @@ def known_skin(
     Args:
         albedo: sRGB in [0, 1], of any size.
     """
+    looked = _looked_at(observations, surface, light_mode, config)
+    small = F.interpolate(srgb_to_linear(albedo)[None], (config.light_px, config.light_px), mode="area")[0]
+    light_sh = light_over(looked.table, small[:, looked.table.places].T, looked.turns)
+    return light_sh, looked.lit_by(light_sh)
+
+
+@dataclass(frozen=True)
+class _LookedAt:
+    """Observations as the search for their light sees them."""
+
+    observations: Sequence[Observation]
+    harmonics: Float[Tensor, "vertices 9"]
+    table: TexelTable
+    turns: Float[Tensor, "views 9 9"]
+
+    def lit_by(self, light_sh: Float[Tensor, "9 3"]) -> list[Observation]:
+        """The same with what unprojection needs to take this light off."""
+        pairs = zip(self.observations, self.turns, strict=True)
+        return [replace(o, light_sh=turn @ light_sh, harmonics=self.harmonics) for o, turn in pairs]
+
+
+def _looked_at(
+    observations: Sequence[Observation], surface: Surface, light_mode: LightMode, config: StaticTextureConfig
+) -> _LookedAt:
     settings = config.delight or DelightConfig()
     harmonics = reaching_harmonics(surface, settings.shadow_directions)
     table = texel_table(observations, surface, harmonics, config)
     turns = light_turns(surface.rest_m, [o.vertices_camera_m for o in observations], light_mode is LightMode.TURNING)
-    small = F.interpolate(srgb_to_linear(albedo)[None], (config.light_px, config.light_px), mode="area")[0]
-    light_sh = light_over(table, small[:, table.places].T, turns)
-    return light_sh, _lit(observations, turns, light_sh, harmonics)
-
-
-def _lit(observations: Sequence[Observation], turns: Tensor, light_sh: Tensor, harmonics: Tensor) -> list[Observation]:
-    return [
-        replace(o, light_sh=turn @ light_sh, harmonics=harmonics) for o, turn in zip(observations, turns, strict=True)
-    ]
+    return _LookedAt(observations, harmonics, table, turns)
 
 
 def texel_table(

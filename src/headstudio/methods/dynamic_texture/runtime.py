@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from headstudio.nn.signal_range import SignalRange
 from headstudio.records.channels import Channels, Rendering, Scene, View
 from headstudio.training.contract import Repainting, Runtime, TensorSpec
 
@@ -14,36 +14,18 @@ if TYPE_CHECKING:
     from headstudio.methods.dynamic_texture.model import DynamicTexture
 
 
-class Painter(nn.Module):
-    """The decoder behind its normaliser: inputs are standardised and kept within the range it was trained on."""
+class Painter(SignalRange):
+    """The decoder behind its range of signals: inputs are standardised and kept within what it was trained on."""
 
     def __init__(self, decoder: nn.Module, inputs: int) -> None:
-        super().__init__()
+        super().__init__(inputs)
         self.decoder = decoder
-        self.mean: Tensor
-        self.deviation: Tensor
-        self.lowest: Tensor
-        self.highest: Tensor
-        for name in ("mean", "lowest", "highest"):
-            self.register_buffer(name, torch.zeros(inputs))
-        self.register_buffer("deviation", torch.ones(inputs))
-
-    @torch.no_grad()
-    def measure(self, inputs: Float[Tensor, "frames inputs"]) -> None:
-        """Take mean, deviation and range from the training frames."""
-        # A signal that hardly moves is noise of the tracker: the floor keeps it from being blown up.
-        self.mean, self.deviation = inputs.mean(0), inputs.std(0).nan_to_num(0).clamp_min(0.02)
-        self.lowest, self.highest = inputs.amin(0), inputs.amax(0)
 
     def forward(
-        self, inputs: Float[Tensor, "batch inputs"], noise: float = 0.0
+        self, signals: Float[Tensor, "batch inputs"], noise: float = 0.0
     ) -> Float[Tensor, "batch 3 rows columns"]:
         """The painted texture; `noise` in standard deviations is added in training."""
-        kept = torch.minimum(torch.maximum(inputs, self.lowest), self.highest)
-        standard = (kept - self.mean) / self.deviation
-        if noise:
-            standard = standard + noise * torch.randn_like(standard)
-        return self.decoder(standard)
+        return self.decoder(super().forward(signals, noise))
 
 
 class DynamicTextureRuntime(Runtime):
