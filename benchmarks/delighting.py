@@ -11,6 +11,11 @@ the raw unprojection sees, after one gain a channel in linear light for each tex
 `raw` is the weighted robust mean, `plain` the paper's plain mean, `bare` de-lit without the head's own shadow,
 `delit` with it. The bar: `delit` at least 40 % below `raw`. `away_from_hair` leaves out
 2.5 cm about scalp and ears, where hair hangs over the skin in all textures alike. A row is kept when it is done.
+
+    python benchmarks/delighting.py --output out/delighting --tracked FILM CAPTURE TRACK [--tracked ...]
+
+scores one talking clip with its tracked geometry instead: FILM of an actor of the head model that the TRACK of its
+CAPTURE fits; `tracked light` is the unprojection with the light that the tracker found taken off.
 """
 
 import argparse
@@ -30,13 +35,16 @@ from headstudio.capture.decode import open_video
 from headstudio.geometry.camera import Camera
 from headstudio.geometry.rigid import transform
 from headstudio.heads import load_head
+from headstudio.records.capture import Capture
 from headstudio.records.scan import LightMode
+from headstudio.records.track import Track
 from headstudio.render.colour import linear_to_srgb, srgb_to_linear
 from headstudio.render.mesh import MeshTopology
 from headstudio.synth.config import SynthConfig
 from headstudio.synth.sweep import SweepConfig, SweepMode, make_sweep
 from headstudio.synth.truth import Truth
 from headstudio.texture.delight import DelightConfig
+from headstudio.texture.frames import observe, spread_over_turns
 from headstudio.texture.regions import soft_mask
 from headstudio.texture.static import StaticTextureConfig, Surface, static_texture, without_light
 from headstudio.texture.texels import TexelMap
@@ -46,6 +54,7 @@ SCHEMA, VERSION = "headstudio.benchmark.delighting", 1
 ACTORS = (21, 22)
 MODES: tuple[SweepMode, ...] = ("chair", "sweep")
 SIZE_PX, PICTURES, ALBEDO_PX = 512, 16, 1024
+TRACKED_PICTURES = 40
 _HAIR_M = 0.025
 SCORED = ("face", "nose", "lips", "eyelids")
 
@@ -54,8 +63,13 @@ def main() -> None:
     """Make the rows that are not there yet and print all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("out/delighting"))
+    parser.add_argument("--tracked", type=Path, nargs=3, action="append", metavar=("FILM", "CAPTURE", "TRACK"))
     parser.add_argument("--whole", action="store_true", help="also make the whole static texture, as a picture")
     options = parser.parse_args()
+    for film, capture, track in options.tracked or ():
+        print(f"{film.parent.name} {json.dumps(_tracked_row(film, capture, track))}", flush=True)
+    if options.tracked:
+        return
     for seed in ACTORS:
         for mode in MODES:
             name = f"actor{seed}-{mode}"
@@ -68,6 +82,31 @@ def main() -> None:
             print(f"{name:14s} {json.dumps(storage.read_json(place, SCHEMA, VERSION)['scores'])}", flush=True)
             if options.whole:
                 _whole(options.output / "films" / name, mode, options.output / "pictures" / name)
+
+
+def _tracked_row(film: Path, capture_path: Path, track_path: Path) -> dict[str, float]:
+    capture, track = Capture.load(capture_path), Track.load(track_path)
+    head = load_head(track.identity.head)
+    offsets_m = None if track.identity.offsets_m is None else track.identity.offsets_m[None]
+    neutral_m = head.neutral(track.identity.coefficients[None], offsets_m)
+    frames = spread_over_turns(track, list(capture.train_frames), track.confidence, TRACKED_PICTURES)
+    observations = [observe(capture, track, head, neutral_m, frame) for frame in frames]
+    relit = [replace(o, light_sh=track.light_sh[f]) for o, f in zip(observations, frames, strict=True)]
+    config = StaticTextureConfig.draft()
+    mesh = MeshTopology(head.triangles, head.uv, head.uv_triangles)
+    surface = Surface(neutral_m[0], mesh, head.data.regions)
+    _, lit = without_light(observations, surface, LightMode.TURNING, config)
+    texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, config.size_px)
+    ways = {"raw": observations, "tracked light": relit, "delit": lit}
+    found = {name: unproject(seen, mesh, texels, config.unprojection) for name, seen in ways.items()}
+    albedo = srgb_to_linear(_picture(film / "albedo.png"))
+    truth = avg_pool2d(albedo[None], albedo.shape[-1] // config.size_px)[0]
+    scored = texels.mask & (found["raw"].weight[0] > 0.05) & _inside(surface, texels)
+    aligned = {name: _aligned(made.texture, truth, scored) for name, made in found.items()}
+    return {
+        name: round(float(100 * (texture - linear_to_srgb(truth)).abs().mean(0)[scored].mean()), 3)
+        for name, texture in aligned.items()
+    }
 
 
 def _film(place: Path, seed: int, mode: SweepMode) -> Path:

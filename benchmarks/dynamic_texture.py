@@ -5,7 +5,8 @@
 One avatar a row, same capture, steps and seed, scored by docs/protocol.md on the held-out frames: `dynamic` as it is
 (whose evaluation has the static texture, the tracked head and the nearest frames as rows of their own), `no-mask`
 without the blend mask, `no-static` without the static base, `lit` with the clip's light left in the texture. With
-`--scan SCAN` the person of the scan is used by all rows. Training and evaluation of each row are kept when they are
+`--scan SCAN` the person of the scan is used by all rows but `clip-b-skin`; `clip-a-skin` shows the scan's texture
+alone. Training and evaluation of each row are kept when they are
 done, and training goes on where it stopped. `table.md` holds what the docs quote.
 """
 
@@ -20,7 +21,10 @@ ROWS: dict[str, tuple[str, ...]] = {
     "no-mask": ("canvas=everywhere",),
     "no-static": ("canvas=alone",),
     "lit": ("relight=false",),
+    "clip-a-skin": ("own_skin=false",),
+    "clip-b-skin": (),
 }
+ONE_CLIP = ("dynamic", "no-mask", "no-static", "lit")
 BASELINES = ("static texture", "nearest frame, aligned", "tracked head")
 
 
@@ -29,7 +33,7 @@ def make(capture: Path, row: str, folder: Path, preset: str, scan: Path | None) 
     avatar = folder / "avatar"
     if not (avatar / "avatar.json").exists():
         settings = [part for setting in ROWS[row] for part in ("--set", setting)]
-        person = [] if scan is None else ["--scan", scan]
+        person = [] if scan is None or row == "clip-b-skin" else ["--scan", scan]
         headstudio("train", "dynamic-texture", capture, "-o", avatar, "--preset", preset, *person, *settings)
     if not (folder / "evaluation" / "evaluation.json").exists():
         headstudio("evaluate", avatar, capture, "-o", folder / "evaluation")
@@ -61,7 +65,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("out/dynamic_texture"))
     parser.add_argument("--preset", default="draft")
     parser.add_argument("--scan", type=Path)
-    parser.add_argument("--rows", nargs="+", choices=tuple(ROWS), default=tuple(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=tuple(ROWS), default=ONE_CLIP)
     options = parser.parse_args()
     names = {capture: capture.resolve().parent.name for capture in options.captures}
     for capture, name in names.items():

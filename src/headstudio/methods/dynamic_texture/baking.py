@@ -7,15 +7,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from headstudio.geometry.camera import Camera
 from headstudio.geometry.easing import ease
 from headstudio.heads.base import HeadModel
 from headstudio.methods.dynamic_texture.config import Canvas, DynamicTextureConfig
-from headstudio.motion.articulation import vertices_in_camera
-from headstudio.records.capture import Annotation
 from headstudio.records.scan import LightMode, Scan, SkinTexture
 from headstudio.render.light import turned
 from headstudio.render.mesh import MeshTopology
+from headstudio.texture.frames import observe, spread_over_turns
 from headstudio.texture.regions import soft_mask
 from headstudio.texture.static import StaticTexture, Surface, known_skin, static_texture
 from headstudio.texture.texels import TexelMap
@@ -52,8 +50,9 @@ def bake(
 ) -> Baked:
     """Static texture, light and blend mask of one person; those of the source's scan where it brings them."""
     surface = Surface(neutral_m[0], topology(head), head.data.regions)
-    frames = _spread_frames(source, config.texture_frames)
-    observations = [_observe(source, head, neutral_m, frame) for frame in frames]
+    capture, track, usable = source.capture, source.track, usable_training_frames(source)
+    frames = spread_over_turns(track, usable, _frame_quality(source), config.texture_frames)
+    observations = [observe(capture, track, head, neutral_m, frame) for frame in frames]
     blend = _blend_mask(source.scan, head, surface, config)
     if not config.relight:
         found = static_texture(observations, surface, LightMode.TURNING, replace(config.static, delight=None))
@@ -64,7 +63,7 @@ def bake(
     else:
         found = _with_own(skin, observations, surface, blend, config)
     assert found.light_sh is not None
-    T_camera_world = source.track.view(torch.tensor(frames[:1])).T_camera_world
+    T_camera_world = track.view(torch.tensor(frames[:1])).T_camera_world
     light_sh = turned(found.light_sh[None], T_camera_world[:, :3, :3].transpose(1, 2))[0]
     return _on_canvas(Baked(found.albedo, blend, light_sh, found.harmonics), found.seen, config.canvas)
 
@@ -118,35 +117,9 @@ def _blend_mask(
     return soft_mask(texels, head.region(*PAINTED_REGIONS), surface.rest_m, mesh.triangles, config.margin_m)
 
 
-def _spread_frames(source: Source, count: int) -> list[int]:
-    """Good training frames, spread over head orientations: the best of each of `count` bins."""
-    frames = usable_training_frames(source)
-    forward = source.track.T_world_head[frames][:, :3, 2]
-    order = torch.argsort(forward[:, 0])
-    bins = torch.tensor_split(order, min(count, len(frames)))
-    quality = _frame_quality(source)[frames]
-    return [frames[int(part[quality[part].argmax()])] for part in bins]
-
-
 def _frame_quality(source: Source) -> Tensor:
     sharpness = source.capture.views[0].quality.get("sharpness")
     confidence = source.track.confidence
     if sharpness is None:
         return confidence
     return confidence * (sharpness / sharpness.nanmedian().clamp_min(1e-8)).nan_to_num(0).clamp(0, 2)
-
-
-def _observe(source: Source, head: HeadModel, neutral_m: Tensor, frame: int) -> Observation:
-    capture, track = source.capture, source.track
-    view = track.view(torch.tensor([frame]))
-    channels = track.motion().at([frame])
-    trust = capture.views[0].valid[None].float()
-    if Annotation.MATTE in capture.annotations:
-        trust = trust * (capture.matte(frame).float() / 255)
-    return Observation(
-        image=capture.image(frame).float() / 255,
-        trust=trust,
-        vertices_camera_m=vertices_in_camera(head, neutral_m, channels, view)[0],
-        camera=Camera(view.camera.K_px, view.camera.width_px, view.camera.height_px),
-        weight=float(track.confidence[frame]),
-    )

@@ -11,11 +11,10 @@ from torch import Tensor
 from headstudio.geometry.camera import Camera
 from headstudio.geometry.rigid import from_rotation, transform
 from headstudio.heads.base import Articulation, HeadModel
-from headstudio.motion.articulation import vertices_in_camera
-from headstudio.records.capture import Annotation
 from headstudio.records.channels import GAZE, HEAD_POSE, JAW, NECK, Channels, View, expression_of
 from headstudio.render.mesh import MeshTopology
 from headstudio.texture.fill import pull_push
+from headstudio.texture.frames import observe, spread_over_turns
 from headstudio.texture.texels import TexelMap
 from headstudio.texture.unproject import Observation, UnprojectionConfig, unproject
 from headstudio.training.batches import usable_training_frames
@@ -37,7 +36,9 @@ def first_texture(
     source: Source, head: HeadModel, neutral_m: Float[Tensor, "1 vertices 3"], size_px: int, frames: int
 ) -> Float[Tensor, "3 size size"]:
     """The mean of training frames spread over head orientations, sRGB, on the atlas of the tracked head."""
-    observations = (_observed(source, head, neutral_m, frame) for frame in _spread(source, frames))
+    capture, track, usable = source.capture, source.track, usable_training_frames(source)
+    chosen = spread_over_turns(track, usable, track.confidence, frames)
+    observations = (observe(capture, track, head, neutral_m, frame) for frame in chosen)
     return _on_atlas(observations, head, size_px)
 
 
@@ -47,27 +48,6 @@ def _on_atlas(observations: Iterator[Observation], head: HeadModel, size_px: int
     texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, size_px)
     found = unproject(observations, mesh, texels, UnprojectionConfig())
     return pull_push(found.texture, (found.weight * _TRUSTED).clamp(0, 1)).clamp(0, 1)
-
-
-def _spread(source: Source, count: int) -> list[int]:
-    """Training frames from all quantiles of the sideways turn, the surest of each."""
-    frames = usable_training_frames(source)
-    order = torch.argsort(source.track.T_world_head[frames][:, 0, 2])
-    bins = torch.tensor_split(order, min(count, len(frames)))
-    confidence = source.track.confidence[frames]
-    return [frames[int(part[confidence[part].argmax()])] for part in bins]
-
-
-def _observed(source: Source, head: HeadModel, neutral_m: Tensor, frame: int) -> Observation:
-    capture, track = source.capture, source.track
-    view = track.view(torch.tensor([frame]))
-    trust = capture.views[0].valid[None].float()
-    if Annotation.MATTE in capture.annotations:
-        trust = trust * (capture.matte(frame).float() / 255)
-    vertices_m = vertices_in_camera(head, neutral_m, track.motion().at([frame]), view)[0]
-    return Observation(
-        capture.image(frame).float() / 255, trust, vertices_m, view.camera, float(track.confidence[frame])
-    )
 
 
 @torch.no_grad()
