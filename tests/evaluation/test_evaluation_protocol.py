@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from headstudio.errors import HeadstudioError
-from headstudio.evaluation.baselines import NearestFrame, _similarity, _warp
+from headstudio.evaluation.alignment import similarity, warped
+from headstudio.evaluation.baselines import NearestFrame
 from headstudio.evaluation.bootstrap import BootstrapConfig
 from headstudio.evaluation.evaluate import EvaluationConfig, evaluate
 from headstudio.evaluation.judge import find_judge
@@ -241,11 +242,11 @@ def test_alignment_recovers_a_similarity_and_moves_the_picture_by_it() -> None:
     cosine, sine, shift = 1.2 * math.cos(0.3), 1.2 * math.sin(0.3), torch.tensor([5.0, -3.0])
     rotation = torch.tensor([[cosine, -sine], [sine, cosine]])
     moved = points @ rotation.T + shift
-    A = _similarity(points, moved)
+    A = similarity(points, moved)
     assert torch.allclose(A[0], torch.cat([rotation, shift[:, None]], 1), atol=1e-4)
     rows, columns = torch.meshgrid(torch.arange(48.0) + 0.5, torch.arange(48.0) + 0.5, indexing="ij")
     ramp = torch.stack([columns, rows])[None]
-    looked_up = _warp(ramp, A)
+    looked_up = warped(ramp, A)
     at = torch.tensor([20.5, 14.5])
     assert torch.allclose(looked_up[0, :, 14, 20], rotation @ at + shift, atol=1e-3)
 

@@ -27,3 +27,26 @@ def colour_network(path: Path, matrix: np.ndarray, size: int | None = 32, channe
     model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(path))
     return path
+
+
+def embedding_network(path: Path, numbers: int = 32, size: int = 112, seed: int = 0) -> Path:
+    """A network that makes `numbers` random sums of a picture's averages over cells of eight pixels."""
+    import onnx
+    import onnx.helper as make
+
+    cells = 3 * (size // 8) ** 2
+    weights = np.random.default_rng(seed).standard_normal((cells, numbers)).astype(np.float32)
+    graph = make.make_graph(
+        [
+            make.make_node("AveragePool", ["picture"], ["cells"], kernel_shape=[8, 8], strides=[8, 8]),
+            make.make_node("Flatten", ["cells"], ["row"]),
+            make.make_node("MatMul", ["row", "weights"], ["embedding"]),
+        ],
+        "embedding",
+        [make.make_tensor_value_info("picture", onnx.TensorProto.FLOAT, [1, 3, size, size])],
+        [make.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, [1, numbers])],
+        [onnx.numpy_helper.from_array(weights, "weights")],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+    return path

@@ -75,17 +75,21 @@ class Network:
 
     def estimate(self, image_rgb: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width channels"]:
         """The network's first output at the picture's resolution."""
-        small = cv2.resize(image_rgb, self._size, interpolation=cv2.INTER_AREA)
-        small = small[..., ::-1] if self._terms.bgr else small
-        mean, deviation = (np.array(v, np.float32) for v in (self._terms.mean, self._terms.deviation))
-        value = (small.astype(np.float32) / 255 - mean) / deviation
-        value = value.transpose(2, 0, 1)[None] if self._channels_first else value[None]
-        result = self._runner(np.ascontiguousarray(value))[0]
+        result = self.answer(image_rgb)
         result = result[..., None] if result.ndim == 2 else result
         result = result.transpose(1, 2, 0) if self._channels_first else result
         height, width = image_rgb.shape[:2]
         resized = cv2.resize(np.ascontiguousarray(result, np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
         return resized.reshape(height, width, -1)
+
+    def answer(self, image_rgb: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "..."]:
+        """The network's first output as it is, of the one picture."""
+        small = cv2.resize(image_rgb, self._size, interpolation=cv2.INTER_AREA)
+        small = small[..., ::-1] if self._terms.bgr else small
+        mean, deviation = (np.array(v, np.float32) for v in (self._terms.mean, self._terms.deviation))
+        value = (small.astype(np.float32) / 255 - mean) / deviation
+        value = value.transpose(2, 0, 1)[None] if self._channels_first else value[None]
+        return self._runner(np.ascontiguousarray(value))[0]
 
     def close(self) -> None:
         """Nothing is held beyond the object."""

@@ -3,8 +3,8 @@
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torch.nn import functional as F
 
+from headstudio.evaluation.alignment import similarity, warped
 from headstudio.evaluation.tracked_mesh import TrackedMesh
 from headstudio.evaluation.truth import Truth
 from headstudio.geometry.rigid import relative_orientation
@@ -41,10 +41,10 @@ class NearestFrame:
         if self._points_px is None:
             return pictures
         alpha = self._truth.alpha(chosen)
-        A = _similarity(self._points_px[frames], self._points_px[chosen])
-        warped = _warp(torch.cat([pictures, alpha], dim=1), A)
+        A = similarity(self._points_px[frames], self._points_px[chosen])
+        moved = warped(torch.cat([pictures, alpha], dim=1), A)
         # What is warped in from beyond the border is background, not black.
-        return warped[:, :3] + (1 - _warp(torch.ones_like(alpha), A)) * self._truth.background
+        return moved[:, :3] + (1 - warped(torch.ones_like(alpha), A)) * self._truth.background
 
     def nearest(self, frames: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """Index of the training frame nearest to each frame."""
@@ -78,31 +78,3 @@ def _state(track: Track) -> list[Float[Tensor, "frames values"]]:
 
 def _deviation(group: Float[Tensor, "frames values"]) -> Tensor:
     return (group - group.mean(0)).square().sum(1).mean().sqrt().clamp_min(1e-9)
-
-
-def _similarity(
-    source_px: Float[Tensor, "batch points 2"], target_px: Float[Tensor, "batch points 2"]
-) -> Float[Tensor, "batch 2 3"]:
-    """The rotation, scale and shift that bring source points to target points with the least squared error.
-
-    In complex numbers a similarity is z -> a z + b, a linear least-squares problem with a closed solution.
-    """
-    source, target = (torch.view_as_complex(points.double().contiguous()) for points in (source_px, target_px))
-    from_mean, to_mean = source.mean(1, keepdim=True), target.mean(1, keepdim=True)
-    centred = source - from_mean
-    a = (centred.conj() * (target - to_mean)).sum(1) / centred.abs().square().sum(1)
-    b = to_mean[:, 0] - a * from_mean[:, 0]
-    rows = [torch.stack([a.real, -a.imag, b.real], -1), torch.stack([a.imag, a.real, b.imag], -1)]
-    return torch.stack(rows, dim=1).float()
-
-
-def _warp(
-    pictures: Float[Tensor, "batch channels height width"], A_source_target: Float[Tensor, "batch 2 3"]
-) -> Float[Tensor, "batch channels height width"]:
-    """Pictures looked up where the transform sends each pixel; 0 beyond the border."""
-    height, width = pictures.shape[-2:]
-    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    homogeneous = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1)
-    places_px = torch.einsum("hwk,bck->bhwc", homogeneous, A_source_target)
-    grid = 2 * places_px / places_px.new_tensor([width, height]) - 1
-    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -1,7 +1,7 @@
 """The protocol from held-out frames to rows, intervals and verdicts."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +13,7 @@ from headstudio.evaluation import metrics
 from headstudio.evaluation.bootstrap import BootstrapConfig, mean_interval, verdict
 from headstudio.evaluation.competitors import Competitor, DrivenAvatar, competitors
 from headstudio.evaluation.departures import departures
+from headstudio.evaluation.frame_judges import FrameJudge, PerceptualJudge, SharpnessJudge, find_embedders
 from headstudio.evaluation.judge import find_judge
 from headstudio.evaluation.metrics import Metric
 from headstudio.evaluation.regions import REGIONS, RegionMasker
@@ -21,7 +22,6 @@ from headstudio.evaluation.truth import Truth
 from headstudio.heads import load_head
 from headstudio.heads.base import HeadModel
 from headstudio.nn.extractors import KINDS, ExtractorKind
-from headstudio.nn.feature_distance import FeatureDistance
 from headstudio.progress import Progress, Silent
 from headstudio.records.evaluation import Evaluation, Example, Row, Verdict
 from headstudio.records.motion import Motion
@@ -43,7 +43,11 @@ class EvaluationConfig:
     judges: tuple[ExtractorKind, ...] = tuple(reversed(KINDS))
     """Feature networks that may judge, in the order of preference; one that a loss used is passed over."""
     judged_regions: tuple[str, ...] = ("face", "head")
-    """Regions with a perceptual score; each costs one pass of the feature network."""
+    """Regions with a perceptual score and with CPBD; each costs one pass of the feature network."""
+    embedders: tuple[str, ...] = ()
+    """Face-recognition networks (.onnx or .tflite, described as in docs/annotations.md) that tell identity scores."""
+    sharpness: bool = False
+    """Tell CPBD, the share of edges that are sharp: a score of the picture alone, to be read beside the truth's."""
     examples: int = 6
     """Held-out frames kept as pictures for the report."""
     bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
@@ -82,7 +86,10 @@ def evaluate(
     mesh = TrackedMesh(head or load_head(source.track.identity.head), source.track)
     shown = competitors(name, avatar, source, truth, mesh, motion or source.motion)
     judge = find_judge(config.judges, avatar.loss_extractors)
-    scorer = _Scorer(truth, RegionMasker(mesh), shown, judge.distance, config)
+    embedders = find_embedders(config.embedders, avatar.loss_extractors, source, truth.size_px)
+    perceptual = [] if judge.distance is None else [PerceptualJudge(judge.distance, config.judged_regions)]
+    sharpness = [SharpnessJudge(config.judged_regions)] if config.sharpness else []
+    scorer = _Scorer(truth, RegionMasker(mesh), shown, [*perceptual, *embedders.judges, *sharpness], config)
     series = scorer.run(frames, progress or Silent())
     signals = {key: signal if isinstance(one, DrivenAvatar) else "tracked" for key, one in shown.items()}
     return Evaluation(
@@ -94,7 +101,7 @@ def evaluate(
         frames_dropped=dropped,
         rows=tuple(_rows(series, signals, config.bootstrap)),
         verdicts=tuple(_verdicts(series, config.bootstrap)),
-        departures=departures(source, truth, config.every, judge, shown),
+        departures=(*departures(source, truth, config.every, judge, shown), *embedders.absences),
         notes=avatar.notes(),
         examples=tuple(scorer.examples(frames)),
     )
@@ -121,11 +128,11 @@ class _Scorer:
         truth: Truth,
         masker: RegionMasker,
         shown: Mapping[str, Competitor],
-        judge: FeatureDistance | None,
+        judges: Sequence[FrameJudge],
         config: EvaluationConfig,
     ) -> None:
         self._truth, self._masker, self._shown = truth, masker, shown
-        self._judge, self._config = judge, config
+        self._judges, self._config = judges, config
 
     def run(self, frames: Tensor, progress: Progress) -> Series:
         """Scores of all frames."""
@@ -153,15 +160,10 @@ class _Scorer:
             picture = competitor.show(frames)
             for metric, values in metrics.scores(picture, truth, masks).items():
                 yield from (((name, region, metric), values[:, i]) for i, region in enumerate(REGIONS))
-            yield from self._judged(name, picture, truth, masks)
-
-    def _judged(self, name: str, picture: Tensor, truth: Tensor, masks: Tensor) -> Iterator:
-        if self._judge is None:
-            return
-        metric = Metric(self._judge.name, higher_is_better=False)
-        chosen = [REGIONS.index(region) for region in self._config.judged_regions]
-        values = metrics.perceptual(self._judge, picture, truth, masks[:, chosen])
-        yield from (((name, REGIONS[region], metric), values[:, i]) for i, region in enumerate(chosen))
+            for judge in self._judges:
+                chosen = [REGIONS.index(region) for region in judge.regions]
+                values = judge.scores(frames, picture, truth, masks[:, chosen])
+                yield from (((name, region, judge.metric), values[:, i]) for i, region in enumerate(judge.regions))
 
 
 def _rows(series: Series, signals: Mapping[str, str], config: BootstrapConfig) -> Iterator[Row]:
