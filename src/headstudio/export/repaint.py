@@ -12,7 +12,7 @@ from headstudio.export.network import Network, poses_before_camera
 from headstudio.records.channels import ARKIT, HEAD_POSE, HEAD_ROTATION
 from headstudio.records.mesh import MeshAsset, MeshPart
 from headstudio.records.motion import Motion
-from headstudio.training.contract import AvatarModel, Repainting, Runtime
+from headstudio.training.contract import AvatarModel, Baker, Repainting, Runtime
 
 LARGEST_PX = 1024
 """Of a side of the pictures: a second of film holds thirty of them."""
@@ -22,8 +22,26 @@ _AROUND_MASK = 9  # texels, so that filtering never reaches the empty part
 def steerable_repainting(avatar: AvatarModel) -> tuple[Runtime, Repainting | None]:
     """How its network repaints the surface; None where it does not, or where ARKit and head pose cannot steer it."""
     runtime = avatar.runtime()
-    steerable = any(accepted <= {ARKIT, HEAD_POSE} for accepted in avatar.driven_by)
-    return runtime, runtime.repainting() if steerable else None
+    return runtime, runtime.repainting() if _steerable(avatar) else None
+
+
+def steerable_baker(avatar: AvatarModel) -> Baker | None:
+    """What bakes its textures frame by frame; None where nothing does, or where ARKit cannot steer it."""
+    return avatar.runtime().baker() if _steerable(avatar) else None
+
+
+def _steerable(avatar: AvatarModel) -> bool:
+    return any(accepted <= {ARKIT, HEAD_POSE} for accepted in avatar.driven_by)
+
+
+def baked_frames(baker: Baker, motion: Motion, size_px: Sequence[int]) -> Iterator[UInt8[Tensor, "3 height width"]]:
+    """sRGB pictures of a size (rows, columns), one a frame of the motion, as `painted_frames` gives mixed ones.
+
+    They follow the weights that move the mesh, so that both show one expression.
+    """
+    for frame in range(len(motion)):
+        texture = baker.bake({ARKIT: motion.channels[ARKIT][frame : frame + 1].float()})
+        yield (resized(texture, size_px) * 255).round().to(torch.uint8)
 
 
 @torch.no_grad()

@@ -1,11 +1,12 @@
 """The base colours of a performance as numbered pictures beside a .glb, for engines that flip them in time with it."""
 
 import hashlib
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,10 +20,12 @@ from headstudio.export.clip import frame_rate, with_clip
 from headstudio.export.gltf import GltfOptions, glb_bytes
 from headstudio.export.repaint import (
     LARGEST_PX,
+    baked_frames,
     painted_frames,
     picture_size,
     repainted_surface,
     resized,
+    steerable_baker,
     steerable_repainting,
 )
 from headstudio.progress import Advance, Progress
@@ -48,7 +51,7 @@ class BakeOptions:
     largest_px: int = LARGEST_PX
     """Of a side of the whole texture; the .glb's own texture gets the same size."""
     crop: bool = False
-    """Only the rectangle that ever changes, for engines that copy it into the texture."""
+    """Only the rectangle that ever changes, for engines that copy it into the texture; where a mask tells it."""
     once: bool = False
     """Write equal pictures once; numbers are then missing, and the clock names a picture again."""
 
@@ -87,19 +90,13 @@ def write_baked_glb(
 
     The .glb's own texture, the face at rest, gets the size of the pictures, so that one can stand for the other.
     """
-    runtime, repainting = steerable_repainting(avatar)
-    if repainting is None:
-        raise HeadstudioError(
-            "this avatar has no network that paints its texture", next_step="export it without baked pictures"
-        )
     asset = avatar.surface()
-    size = picture_size(repainting, options.largest_px)
+    painting = _painting(avatar, motion, asset.texture.shape[1:], options)
+    size, rectangle = painting.size_px, painting.rectangle
     at_rest = (resized(asset.texture[:3], size) * 255).round().to(torch.uint8)
     asset = with_clip(repainted_surface(asset, at_rest), motion)
     content = glb_bytes(asset, gltf)
     assert asset.clip is not None
-    pictures = painted_frames(runtime, repainting, motion, options.largest_px, mixed=True)
-    rectangle = _rectangle(repainting, size) if options.crop else (0, 0, size[1], size[0])
     clock = {
         "animation": asset.clip.name,
         "material": asset.parts[0].name,
@@ -112,10 +109,37 @@ def write_baked_glb(
     check_place(folder, {f".{form}" for form in FORMATS}, {CLOCK})
     # The pictures first, so that nobody finds an animation without them.
     with storage.replacing_folder(folder) as place, progress.stage("baking pictures", len(motion)) as advance:
-        clock["pictures"] = _write_pictures(place, pictures, rectangle, options, advance)
+        clock["pictures"] = _write_pictures(place, painting.pictures, rectangle, options, advance)
         storage.write_json(place / CLOCK, SCHEMA, VERSION, clock)
     with storage.replacing_file(path) as building:
         building.write_bytes(content)
+
+
+class _Painting(NamedTuple):
+    """The pictures of a performance, not yet made."""
+
+    size_px: tuple[int, int]
+    """Rows and columns of the whole texture."""
+    rectangle: Rectangle
+    """What of it is written."""
+    pictures: Iterator[UInt8[Tensor, "3 height width"]]
+    """Whole textures."""
+
+
+def _painting(avatar: AvatarModel, motion: Motion, texture_px: Sequence[int], options: BakeOptions) -> _Painting:
+    """By the network's graph where it repaints the texture, else by the avatar's baker, which may change all of it."""
+    runtime, repainting = steerable_repainting(avatar)
+    if repainting is not None:
+        size = picture_size(repainting, options.largest_px)
+        rectangle = _rectangle(repainting, size) if options.crop else (0, 0, size[1], size[0])
+        return _Painting(size, rectangle, painted_frames(runtime, repainting, motion, options.largest_px, mixed=True))
+    baker = steerable_baker(avatar)
+    if baker is None:
+        raise HeadstudioError(
+            "this avatar has no network that paints its texture", next_step="export it without baked pictures"
+        )
+    size = (min(texture_px[0], options.largest_px), min(texture_px[1], options.largest_px))
+    return _Painting(size, (0, 0, size[1], size[0]), baked_frames(baker, motion, size))
 
 
 def _write_pictures(

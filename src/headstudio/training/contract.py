@@ -160,6 +160,14 @@ class Repainting:
     """Irradiance in world axes that multiplies the colour in linear light; None shows the colour as it is."""
 
 
+class Baker(abc.ABC):
+    """Makes the texture of `surface()` in single frames, by more than one graph and in its own time."""
+
+    @abc.abstractmethod
+    def bake(self, channels: Channels) -> UInt8[Tensor, "3 height width"]:
+        """The whole texture, sRGB, in the expression of one frame, at the size of that of `surface()`."""
+
+
 class Runtime(abc.ABC):
     """How an avatar runs without PyTorch: signals in, one ONNX graph, picture out."""
 
@@ -180,6 +188,10 @@ class Runtime(abc.ABC):
 
     def repainting(self) -> Repainting | None:
         """How the graph repaints the surface; None where it does something else."""
+        return None
+
+    def baker(self) -> Baker | None:
+        """What bakes pictures of the surface's texture where no `repainting` does; None where it does not change."""
         return None
 
 

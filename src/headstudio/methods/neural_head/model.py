@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from headstudio.heads import load_head
 from headstudio.heads.base import HeadModel
 from headstudio.heads.parsing import Label
-from headstudio.methods.neural_head.baking import baked_texture, first_texture
+from headstudio.methods.neural_head.baking import baked_texture, first_texture, texture_size_px
 from headstudio.methods.neural_head.buffers import Buffers, draw_buffers, enlarged, smoothed_edges
 from headstudio.methods.neural_head.colour import Colour
 from headstudio.methods.neural_head.config import PRESETS, NeuralHeadConfig
@@ -178,8 +178,7 @@ class NeuralHead(AvatarModel):
         head = self.shape.head
         at_rest = torch.zeros_like(self.shape.signals.mean)[None]
         neutral_m = self.shape.tracked_m() + self.shape.offsets_m(self.shape.signals.mean[None] + at_rest)
-        size_px = max(self.config.texture.base_px, 2 * self.config.texture.features_px)
-        texture = (baked_texture(self, size_px) * 255).round().to(torch.uint8)
+        texture = (baked_texture(self, texture_size_px(self.config)) * 255).round().to(torch.uint8)
         return mesh_asset(head, neutral_m[0], texture)
 
     @property

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from headstudio.methods.neural_head.baking import ExpressionBaker
 from headstudio.methods.neural_head.colour import Colour
 from headstudio.records.channels import Channels, Rendering, Scene, View
-from headstudio.training.contract import Runtime, TensorSpec
+from headstudio.training.contract import Baker, Runtime, TensorSpec
 
 if TYPE_CHECKING:
     from headstudio.methods.neural_head.model import NeuralHead
@@ -41,6 +42,9 @@ class NeuralHeadRuntime(Runtime):
 
     def composite(self, outputs: Mapping[str, Tensor], channels: Channels, view: View, scene: Scene) -> Rendering:
         return self._avatar.composite(outputs["painted"], channels, view, scene)
+
+    def baker(self) -> Baker:
+        return ExpressionBaker(self._avatar)
 
 
 class _Graph(nn.Module):
