@@ -223,6 +223,25 @@ def test_warm_start_takes_what_fits(tmp_path, sources):
         train(Recipe("methods", "toy-gan", init=tmp_path / "first"), sources, tmp_path / "third")
 
 
+def test_warm_start_leaves_the_person_to_setup(tmp_path, sources):
+    first = train(Recipe("methods", "toy-plain", config=PlainConfig(steps=1)), sources, tmp_path / "first")
+    source = sources["target"][0]
+    other = replace(source.track.identity, coefficients=source.track.identity.coefficients + 1)
+    changed = {**sources, "target": (replace(source, track=replace(source.track, identity=other)),)}
+    recipe = Recipe("methods", "toy-plain", config=PlainConfig(steps=1), init=tmp_path / "first")
+    second = train(recipe, changed, tmp_path / "second")
+    assert torch.equal(second.weights["identity_coefficients"], first.weights["identity_coefficients"] + 1)
+
+
+def test_a_parameter_that_is_one_number_travels(tmp_path, sources):
+    model = PlainToy(PlainConfig())
+    model.setup(sources)
+    model.strength = torch.nn.Parameter(torch.tensor(0.5))
+    record = describe(model, "toy-plain", "draft", sources)
+    model.strength.data += 1
+    assert describe(model, "toy-plain", "draft", sources).identifier != record.identifier
+
+
 def test_an_avatar_survives_the_disk_and_refuses_what_was_edited(tmp_path, sources):
     record = train(Recipe("methods", "toy-remesh"), sources, tmp_path / "out")
     loaded = load_avatar(tmp_path / "out")

@@ -91,7 +91,7 @@ def _identifier(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())
-        digest.update(weights[name].contiguous().view(torch.uint8).numpy().tobytes() if weights[name].numel() else b"")
+        digest.update(weights[name].flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -308,7 +308,8 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _start_from(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
-    own = model.state_dict()
+    # Parameters alone: buffers hold who the person is, which `setup` has just found anew.
+    own = dict(model.named_parameters())
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     if weights and not fitting:
         raise HeadstudioError(
