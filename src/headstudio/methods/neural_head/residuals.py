@@ -40,9 +40,11 @@ class Residuals(nn.Module):
     def at(self, source_key: str, frames: Int[Tensor, " batch"]) -> Correction:
         """What is added in frames of a source."""
         # A change that all frames share belongs to the shape; left in the tables it would be missing in new frames.
+        # No gradient goes through the mean: it would reach all rows, and steps of one size would drag along those of
+        # frames not seen.
         tables = (self.expression, self.pose, self.gaze)
         share = 1.0 if self._centred else 0.0
-        return Correction(*(table(source_key, frames) - share * table.rows.mean(0) for table in tables))
+        return Correction(*(table(source_key, frames) - share * table.rows.detach().mean(0) for table in tables))
 
 
 def corrected(state: Articulation, correction: Correction) -> Articulation:
