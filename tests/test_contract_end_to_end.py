@@ -189,7 +189,8 @@ def test_a_driver_goes_the_whole_way(name, short, actor_source, other_source, tm
     driver = load_driver(trained("drivers", name, sources, tmp_path, avatar), avatar)
     assert total_loss(driver, sources) < before
 
-    performance = Performance(other_source.motion.select(range(6)), other_source.track.identity)
+    seen = other_source.motion_with(cls.consumes)
+    performance = Performance(seen.select(range(6)), other_source.track.identity)
     produced = predicted(driver, performance.motion)
     assert produced.keys() == driver.produces
     assert all(len(v) == 6 and torch.isfinite(v).all() for v in produced.values())
@@ -198,7 +199,7 @@ def test_a_driver_goes_the_whole_way(name, short, actor_source, other_source, tm
     for picture in render_frames(avatar, motion, orbit_view(at_rest, 64)):
         check_pictures(picture.rgb, picture.alpha, 64)
 
-    whole = actor_source.motion.with_channels(predicted(driver, actor_source.motion))
+    whole = actor_source.motion.with_channels(predicted(driver, actor_source.motion_with(cls.consumes)))
     scores = evaluate(avatar, actor_source, EvaluationConfig(size_px=64), motion=whole, signal="predicted")
     assert "predicted" in {row.signal for row in scores.rows}
 

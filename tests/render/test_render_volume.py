@@ -12,7 +12,7 @@ from headstudio.geometry.rigid import rigid, transform
 from headstudio.render.rasterise import rasterise
 from headstudio.render.ray_samples import sample_rays
 from headstudio.render.rays import Box, camera_rays, to_picture
-from headstudio.render.volume import composite, composite_plainly, render_volume
+from headstudio.render.volume import composite, composite_plainly, render_volume, visible
 
 BOX = Box((-0.15, -0.12, -0.13), (0.14, 0.16, 0.12))
 RADIUS_M = 0.1
@@ -251,6 +251,26 @@ def test_a_part_knows_which_samples_of_the_whole_it_holds():
     assert torch.equal(part.points_m, samples.points_m[part.start : part.start + len(part)])
     assert torch.equal(part.entry, samples.entry[part.start : part.start + len(part)])
     assert torch.equal(part.directions, samples.directions[part.start : part.start + len(part)])
+
+
+@pytest.mark.parametrize("least", [1e-1, 1e-3])
+def test_what_is_hidden_may_be_left_out(least):
+    rays = camera_rays(Camera.from_focal(12.0, 6, 5), poses(), BOX)
+    samples = sample_rays(rays, 12)
+    torch.manual_seed(0)
+    density = 60 * torch.rand(len(samples))
+    found = visible(samples, density, least)
+    lit, ray = [], None
+    for sample in range(len(samples)):
+        if int(samples.ray[sample]) != ray:
+            ray, light = int(samples.ray[sample]), 1.0
+        lit.append(light > least)
+        light *= math.exp(-float(density[sample] * samples.steps_m[sample]))
+    assert found.tolist() == lit and 0 < int(found.sum()) < len(found)
+
+    values = torch.rand(len(samples), 3)
+    whole, part = composite(samples, density, values), composite(samples.only(found), density[found], values[found])
+    assert (whole[1] - part[1]).max() <= least and (whole[0] - part[0]).abs().max() <= least
 
 
 @pytest.mark.parametrize("stratified", [False, True])

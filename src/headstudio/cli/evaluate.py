@@ -42,7 +42,7 @@ def run(options: Options, display: Display) -> Result:
     motion = None
     if options.driver is not None:
         driver = load_driver(options.driver, avatar)
-        motion = source.motion.with_channels(predicted(driver, source.motion))
+        motion = source.motion.with_channels(predicted(driver, source.motion_with(driver.consumes)))
     output = options.output or options.avatar.with_name(options.avatar.name + ".evaluation")
     found = score(avatar, method, source, output, options.config, display, motion)
     return Result(f"{markdown(found)}\nwritten to {output}", {"report": output, **found.plain()})

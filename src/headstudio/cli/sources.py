@@ -1,7 +1,7 @@
 """Captures with their tracks, and whatever else can drive an avatar, from the paths that people type."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headstudio.drivers.drive import Performance
     from headstudio.records.avatar import AtRest
     from headstudio.records.capture import Capture
+    from headstudio.records.channels import Channel
     from headstudio.records.scan import Scan
     from headstudio.records.track import Track
     from headstudio.training.contract import AvatarModel, Source
@@ -69,13 +70,16 @@ def _scan_for(track: "Track", path: Path) -> "Scan":
     return scan
 
 
-def load_performance(path: Path, work: Path, display: Progress) -> "tuple[Performance, Capture | None]":
+def load_performance(
+    path: Path, work: Path, display: Progress, wanted: "Collection[Channel]" = ()
+) -> "tuple[Performance, Capture | None]":
     """What drives, and the pictures of it if there are any. A video is ingested and tracked in `work`.
 
     Args:
         path: a video, a capture, or a motion in any format.
         work: folder for what has to be derived; what lies there of the same video is used again.
         display: where progress is shown.
+        wanted: channels to bring along beside the tracked ones, where there are pictures.
     """
     from headstudio.drivers.drive import Performance
     from headstudio.protocols.files import format_of, read_motion
@@ -85,7 +89,7 @@ def load_performance(path: Path, work: Path, display: Progress) -> "tuple[Perfor
     if format_of(path) is not None:
         return Performance(read_motion(path).motion), None
     source = load_source(path) if path.is_dir() else _tracked(path, work, display)
-    return Performance(source.motion, source.track.identity), source.capture
+    return Performance(source.motion_with(wanted), source.track.identity), source.capture
 
 
 def _tracked(video: Path, work: Path, display: Progress) -> "Source":

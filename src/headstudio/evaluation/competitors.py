@@ -10,7 +10,7 @@ from headstudio.errors import HeadstudioError
 from headstudio.evaluation.baselines import NearestFrame, TrackedHead
 from headstudio.evaluation.tracked_mesh import TrackedMesh
 from headstudio.evaluation.truth import Truth
-from headstudio.records.channels import Scene, to_device
+from headstudio.records.channels import FACE_CROP, Scene, to_device
 from headstudio.records.motion import Motion
 from headstudio.training.contract import AvatarModel, Source
 
@@ -42,6 +42,12 @@ class DrivenAvatar:
         channels = to_device(self._motion.at(frames), self._device)
         view = self._mesh.view(frames, size_px).to(self._device)
         return self._avatar.render(channels, view, scene.to(self._device)).rgb.float().clamp(0, 1).cpu()
+
+
+def own_signals(avatar: AvatarModel, source: Source) -> tuple[Motion, str]:
+    """What a performance itself can drive an avatar with, and what that is: tracked, or encoded from the pictures."""
+    pictured = any(FACE_CROP in wanted for wanted in avatar.driven_by)
+    return source.motion_with({FACE_CROP} if pictured else ()), "encoded" if pictured else "tracked"
 
 
 def competitors(

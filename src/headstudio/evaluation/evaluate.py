@@ -11,7 +11,7 @@ from torch import Tensor
 from headstudio.errors import HeadstudioError
 from headstudio.evaluation import metrics
 from headstudio.evaluation.bootstrap import BootstrapConfig, mean_interval, verdict
-from headstudio.evaluation.competitors import Competitor, DrivenAvatar, competitors
+from headstudio.evaluation.competitors import Competitor, DrivenAvatar, competitors, own_signals
 from headstudio.evaluation.departures import departures
 from headstudio.evaluation.frame_judges import FrameJudge, PerceptualJudge, SharpnessJudge, find_embedders
 from headstudio.evaluation.judge import find_judge
@@ -75,8 +75,9 @@ def evaluate(
         config: see `EvaluationConfig`.
         head: the head model whose regions make the masks; the one the track names when None.
         name: what the avatar's rows are called.
-        motion: what drives the avatar, one row a frame of the capture; the track's own signals when None.
-        signal: what that motion is: tracked, refined, encoded or predicted (docs/protocol.md).
+        motion: what drives the avatar, one row a frame of the capture; when None the track's own signals, and the faces
+            themselves for avatars that look at them.
+        signal: what a given motion is: tracked, refined, encoded or predicted (docs/protocol.md).
         progress: told how far it is.
     """
     config = config or EvaluationConfig()
@@ -84,7 +85,9 @@ def evaluate(
     background = torch.tensor(config.background).view(3, 1, 1)
     truth = Truth(source, config.size_px or source.capture.size_px, background)
     mesh = TrackedMesh(head or load_head(source.track.identity.head), source.track)
-    shown = competitors(name, avatar, source, truth, mesh, motion or source.motion)
+    if motion is None:
+        motion, signal = own_signals(avatar, source)
+    shown = competitors(name, avatar, source, truth, mesh, motion)
     judge = find_judge(config.judges, avatar.loss_extractors)
     embedders = find_embedders(config.embedders, avatar.loss_extractors, source, truth.size_px)
     perceptual = [] if judge.distance is None else [PerceptualJudge(judge.distance, config.judged_regions)]

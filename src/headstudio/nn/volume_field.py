@@ -57,21 +57,29 @@ class VolumeField(nn.Module):
         self,
         features: Float[Tensor, "samples features"],
         directions: Float[Tensor, "samples 3"],
-        noise: Float[Tensor, " samples"] | None = None,
+        offset: Float[Tensor, " samples"] | None = None,
     ) -> tuple[Float[Tensor, " samples"], Float[Tensor, "samples values"]]:
         """Density and values of samples.
 
         Args:
             features: of the points.
             directions: unit vectors of view.
-            noise: added to the density before its activation while training (paper 5's code: standard deviation 0.01).
+            offset: added to the density before its activation, as noise while training (paper 5's code: standard
+                deviation 0.01).
         """
-        raw = self.of_density(features)[:, 0]
-        raw = raw if noise is None else raw + noise
-        density = F.softplus(raw) if self.config.density == "softplus" else F.relu(raw)
+        density = self.density(features, offset)
         if self.config.view_octaves >= 0:
             features = torch.cat([features, positional_encoding(directions, self.config.view_octaves)], dim=1)
-        return density * self.config.density_per_m, self.of_values(features)
+        return density, self.of_values(features)
+
+    def density(
+        self, features: Float[Tensor, "samples features"], offset: Float[Tensor, " samples"] | None = None
+    ) -> Float[Tensor, " samples"]:
+        """Density alone, 1/m, as `forward` gives it."""
+        raw = self.of_density(features)[:, 0]
+        raw = raw if offset is None else raw + offset
+        positive = F.softplus(raw) if self.config.density == "softplus" else F.relu(raw)
+        return positive * self.config.density_per_m
 
 
 def _branch(inputs: int, width: int, outputs: int) -> nn.Sequential:

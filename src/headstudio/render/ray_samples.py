@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from headstudio.errors import HeadstudioError
@@ -66,6 +66,11 @@ class RaySamples:
             self.start + low,
         )
 
+    def only(self, wanted: Bool[Tensor, " samples"]) -> "RaySamples":
+        """Some of the samples, on the same rays."""
+        ray = self.ray[wanted]
+        return RaySamples(self.rays, ray, self.distances_m[wanted], self.steps_m[wanted], _firsts(ray, len(self.rays)))
+
 
 def sample_rays(
     rays: Rays, count: int, occupied: Occupancy | None = None, generator: torch.Generator | None = None
@@ -94,9 +99,13 @@ def sample_rays(
     ]
     empty = crossing[:0], rays.near_m[:0], rays.near_m[:0]
     ray, distances_m, steps_m = (torch.cat(parts) for parts in zip(empty, *found, strict=True))
-    ends = torch.bincount(ray, minlength=len(rays)).cumsum(0)
-    first = torch.cat([ends.new_zeros(1), ends]).int()
-    return RaySamples(rays, ray, distances_m, steps_m, first)
+    return RaySamples(rays, ray, distances_m, steps_m, _firsts(ray, len(rays)))
+
+
+def _firsts(ray: Tensor, rays: int) -> Int[Tensor, " rays_and_one"]:
+    """Index of each ray's first sample, and the number of samples."""
+    ends = torch.bincount(ray, minlength=rays).cumsum(0)
+    return torch.cat([ends.new_zeros(1), ends]).int()
 
 
 def _kept(

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from math import log
 from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import pad
@@ -90,6 +91,22 @@ def composite(
         samples.distances_m.float().contiguous(),
     )
     return sums[:, :channels], opacity, reach_m
+
+
+def visible(
+    samples: RaySamples, density_per_m: Float[Tensor, " samples"], least: float = 1e-3
+) -> Bool[Tensor, " samples"]:
+    """Whether more than a share `least` of a sample's light passes the samples before it on its ray.
+
+    Samples behind a surface cost as much as those on it and change nothing: density is cheap to ask without a gradient,
+    and what is hidden can be left out (`RaySamples.only`).
+    """
+    check_shape(density_per_m, (len(samples),), "density")
+    # In double precision: the sum runs over all rays.
+    thickness = (density_per_m * samples.steps_m).double()
+    before = thickness.cumsum(0) - thickness
+    at_first = torch.cat([before, before.new_zeros(1)])[samples.first[:-1].long()]
+    return before - at_first[samples.ray.long()] < -log(least)
 
 
 def composite_plainly(

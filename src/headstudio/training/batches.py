@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool
@@ -12,10 +13,13 @@ from torch.nn import functional as F
 
 from headstudio.errors import HeadstudioError
 from headstudio.records.capture import Annotation
-from headstudio.records.channels import Scene, to_device
+from headstudio.records.channels import FACE_CROP, Channel, Scene, to_device
 from headstudio.training.annotation_store import AnnotationStore
 from headstudio.training.contract import Batch, Role, Source, Sources
 from headstudio.training.stages import Player, Sampler, Stage
+
+if TYPE_CHECKING:
+    from headstudio.capture.face_crop import FaceCrop
 
 MEMORY_LIMIT_BYTES = 3 * 2**30
 """Decoded frames are kept in memory up to this size and read again beyond it."""
@@ -93,6 +97,7 @@ class _Pool:
         self.store = FrameStore(source, size_px) if sampler.images else None
         wanted = sampler.annotations & source.capture.annotations if sampler.images else frozenset()
         self.annotations = {kind: AnnotationStore(source.capture, kind, size_px) for kind in wanted}
+        self.crops = _face_crops(source) if sampler.face_crops else None
         usable = usable_training_frames(source)
         known = set(usable)
         self.starts = [f for f in usable if all(f + i in known for i in range(sampler.window))]
@@ -111,12 +116,16 @@ class _Pool:
             role=role,
             source_key=self.source.key,
             frames=frames,
-            channels=to_device(self.motion.at(frames), device),
+            channels=to_device(self._signals(frames), device),
             view=view.to(device),
             scene=Scene(light_sh=self.source.track.light_sh[frames]).to(device),
             confidence=self.source.track.confidence[frames].to(device),
         )
         return self._with_pictures(batch, self.store, device) if self.store else batch
+
+    def _signals(self, frames: Tensor) -> dict[Channel, Tensor]:
+        tracked = self.motion.at(frames)
+        return tracked if self.crops is None else {**tracked, FACE_CROP: self.crops[frames].signal()}
 
     def _with_pictures(self, batch: Batch, store: FrameStore, device: torch.device) -> Batch:
         pictures = torch.stack([store[int(frame)] for frame in batch.frames]).to(device).float().div_(255)
@@ -147,6 +156,12 @@ class _Pool:
         if getattr(self, "_order_key", None) != key:
             self._order_key, self._order_value = key, random.Random(key).sample(self.starts, len(self.starts))
         return self._order_value
+
+
+def _face_crops(source: Source) -> "FaceCrop":
+    from headstudio.capture.face_crop import face_crops  # OpenCV is slow to import
+
+    return face_crops(source.capture)
 
 
 def usable_training_frames(source: Source) -> list[int]:

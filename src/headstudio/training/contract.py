@@ -2,7 +2,7 @@
 
 import abc
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from headstudio.records.capture import Annotation, Capture
-from headstudio.records.channels import Channel, Channels, Rendering, Scene, View
+from headstudio.records.channels import FACE_CROP, Channel, Channels, Rendering, Scene, View
 from headstudio.records.mesh import MeshAsset
 from headstudio.records.motion import Motion
 from headstudio.records.scan import Scan
@@ -38,8 +38,16 @@ class Source:
 
     @property
     def motion(self) -> Motion:
-        """The signals of the performance."""
+        """The tracked signals of the performance."""
         return self.track.motion()
+
+    def motion_with(self, wanted: Collection[Channel]) -> Motion:
+        """The tracked signals and, if wanted, the aligned face crops, which are large and read from the pictures."""
+        if FACE_CROP not in wanted:
+            return self.motion
+        from headstudio.capture.face_crop import face_crops
+
+        return self.motion.with_channels({FACE_CROP: face_crops(self.capture).signal()})
 
 
 Sources: TypeAlias = Mapping[Role, tuple[Source, ...]]
@@ -217,6 +225,10 @@ class AvatarModel(Trainable):
     @abc.abstractmethod
     def runtime(self) -> Runtime:
         """The run-time form; export, web and live use only this."""
+
+    def encode(self, channels: Channels) -> dict[Channel, Tensor]:
+        """Its own latent code of pictures of its own person; empty for avatars that have none."""
+        return {}
 
     def surface(self) -> MeshAsset:
         """The textured, morphable mesh of avatars that declare SURFACE."""

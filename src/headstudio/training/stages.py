@@ -103,6 +103,8 @@ class Sampler:
     """Consecutive frames drawn together, for sequence models; a batch holds batch_size x window frames in order."""
     images: bool = True
     """False for trainables that need signals only."""
+    face_crops: bool = False
+    """Bring the aligned face crops along, as the channel `FACE_CROP`."""
     annotations: frozenset[Annotation] = frozenset()
     """Of `PARSING` and `NORMALS`, what batches bring along besides where the capture has it."""
 
