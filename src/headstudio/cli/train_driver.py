@@ -25,7 +25,8 @@ class Options(Common):
     output: Annotated[Path, arg(aliases=["-o"], metavar="DRIVER")]
     """The driver folder to write."""
     target: Annotated[tuple[Path, ...], arg(metavar="CAPTURE")] = ()
-    """Tracked captures of the avatar's person, for drivers that learn from both."""
+    """Tracked captures of the avatar's person, for drivers that learn from both; those that the avatar was trained on
+    are found where they lie beside it."""
     preset: str = "draft"
     """draft, standard or paper."""
     set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="FIELD=VALUE")] = ()
@@ -39,14 +40,29 @@ def run(options: Options, display: Display) -> Result:
     from headstudio.cli.settings import recipe_of
     from headstudio.cli.sources import load_sources
     from headstudio.cli.train import trained
+    from headstudio.training import registry
     from headstudio.training.avatars import load_avatar
     from headstudio.training.train import train
 
     recipe = recipe_of("drivers", options.name, options.preset, options.set)
     avatar = load_avatar(options.avatar)
-    sources = {"actor": load_sources(options.actors), "target": load_sources(options.target)}
+    wants_target = "target" in registry.find("drivers", options.name).roles
+    target = options.target or (captures_beside(options.avatar) if wants_target else ())
+    sources = {"actor": load_sources(options.actors), "target": load_sources(target)}
     record = train(recipe, sources, options.output, options.trainer, avatar, display)
     return trained(options.output, record.provenance, record.notes)
+
+
+def captures_beside(avatar: Path) -> tuple[Path, ...]:
+    """The captures an avatar was trained on, of those in the folder it lies in; () unless all are there."""
+    from headstudio.records.avatar import Avatar
+    from headstudio.records.capture import Capture
+
+    used = Avatar.load(avatar).provenance.get("sources", {}).get("target", ())
+    wanted = [source["capture"] for source in used]
+    folders = sorted(path.parent for path in avatar.absolute().parent.glob("*/capture.json"))
+    found = {Capture.load(folder).identifier: folder for folder in folders}
+    return tuple(found[name] for name in wanted) if found.keys() >= set(wanted) else ()
 
 
 def explain(arguments: Sequence[str]) -> str:

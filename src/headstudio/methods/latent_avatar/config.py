@@ -72,7 +72,7 @@ class LatentAvatarConfig:
     density_noise: float = 0.01
     """Noise on the density before its activation in training (published: 0.01)."""
     super_resolution: SuperResolutionConfig = field(
-        default_factory=lambda: SuperResolutionConfig(17, 32, 2, outputs=4, residual=True)
+        default_factory=lambda: SuperResolutionConfig(17, 24, 2, outputs=4, residual=True)
     )
     """The U-Net; paper: 128 to 512 px, colour alone. A fourth output is the mask at full size (ours), for edges that
     can be laid over any background; without it the low-resolution mask is enlarged."""

@@ -32,6 +32,8 @@ from headstudio.training.config import to_plain
 from headstudio.training.contract import AvatarModel, Batch, Capability, Runtime, Source, Sources
 from headstudio.training.stages import Player, Stage
 
+_MEAN_RATE = 0.02
+
 
 class LatentAvatar(AvatarModel):
     """Paper 5's latent head: encoder, tri-plane volume and super-resolution, learned end to end from one clip."""
@@ -129,6 +131,10 @@ class LatentAvatar(AvatarModel):
         if self.encodes and FACE_CROP in channels:
             return self.encoded(channels)
         return self.transferred(channels, view)
+
+    def remember(self, codes: Float[Tensor, "batch code"]) -> None:
+        """Let the mean code follow those of a training step."""
+        self.mean_code = self.mean_code.lerp(codes.mean(0), _MEAN_RATE)
 
     def encoded(self, channels: Channels) -> Float[Tensor, "batch code"]:
         """What the encoder sees (eq. 2)."""

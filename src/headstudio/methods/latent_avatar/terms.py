@@ -53,9 +53,11 @@ class Terms:
     @cached_property
     def _seen(self) -> Seen:
         avatar, batch = self._avatar, self._batch
-        planes = avatar.planes(avatar.code(batch.channels, batch.view))
+        code = avatar.code(batch.channels, batch.view)
+        planes = avatar.planes(code)
         if avatar.training:
             avatar.head.look(planes.detach())
+            avatar.remember(code.detach())
         return avatar.seen(planes, batch.channels, batch.view)
 
     @cached_property
