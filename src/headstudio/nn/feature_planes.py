@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Window(NamedTuple):
@@ -38,6 +39,8 @@ def slide_window(
         columns: columns of the window.
     """
     held = plane.expand(len(offset_cells), -1, -1, -1)
+    if _may_be_cut(held, offset_cells, rows, columns):
+        return _cut(held, offset_cells, rows, columns)
     across, valid_columns = _along(held.transpose(2, 3), offset_cells[:, 0], columns)
     down, valid_rows = _along(across.transpose(2, 3), offset_cells[:, 1], rows)
     return Window(down, valid_rows[:, None, :, None] * valid_columns[:, None, None, :])
@@ -58,6 +61,29 @@ def compose(
         foreground_share: the predicted matte, in [0, 1].
     """
     return face + foreground * foreground_share + background * (1.0 - foreground_share)
+
+
+def _may_be_cut(plane: Tensor, offset_cells: Tensor, rows: int, columns: int) -> bool:
+    """Whether windows lie on the plane and on whole cells, where slices give the same numbers for less.
+
+    A graph that is traced must hold for all offsets.
+    """
+    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    if tracing or (offset_cells.requires_grad and torch.is_grad_enabled()):
+        return False
+    across, down = offset_cells.unbind(1)
+    on_plane = (across > -columns) & (across < plane.shape[3]) & (down > -rows) & (down < plane.shape[2])
+    return bool((on_plane & (offset_cells == offset_cells.round()).all(1)).all())
+
+
+def _cut(plane: Tensor, offset_cells: Tensor, rows: int, columns: int) -> Window:
+    height, width = plane.shape[2:]
+    shown, valid = [], []
+    for one, (x, y) in zip(plane.split(1), offset_cells.long().tolist(), strict=True):
+        beside = (-x, x + columns - width, -y, y + rows - height)  # negative: cells to leave out
+        shown.append(F.pad(one, beside))
+        valid.append(F.pad(plane.new_ones(1, 1, height, width), beside))
+    return Window(torch.cat(shown), torch.cat(valid))
 
 
 def _along(plane: Tensor, offset_cells: Tensor, count: int) -> tuple[Tensor, Tensor]:

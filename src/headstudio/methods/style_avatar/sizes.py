@@ -5,13 +5,17 @@ renderings and features all have a whole number of pixels a cell, so a window mo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from headstudio.nn.discriminator import DiscriminatorConfig
-from headstudio.nn.feature_generator import FeatureGeneratorConfig
+from headstudio.nn.feature_generator import FeatureGeneratorConfig, StyleConfig
 from headstudio.nn.level_widths import LevelWidths
 from headstudio.nn.noise_maps import noise_channels
 from headstudio.nn.style_unet import StyleUNetConfig
+
+_STYLE = StyleConfig()
+_LARGEST_BOTTOM = 16
+"""Largest side of the foreground network's coarsest maps (authors' code: 16)."""
 
 
 @dataclass(frozen=True)
@@ -65,27 +69,36 @@ class StyleAvatarSizes:
             painted_channels=0,
         )
 
-    def foreground(self) -> StyleUNetConfig:
+    def foreground(self, style: StyleConfig = _STYLE) -> StyleUNetConfig:
         """The U-Net from a padded texture rendering to features, one a cell."""
         return StyleUNetConfig(
             channels=3,
             side=self.padded_cells * self.rendering_px,
             wavelet_input=True,
-            bottom_side=16,
+            bottom_side=_bottom_side(self.padded_cells),
             out_side=self.padded_cells,
+            style=style,
             widths=self.foreground_widths,
             out_channels=self.feature_channels,
             painted_channels=0,
         )
 
-    def image(self) -> StyleUNetConfig:
-        """The U-Net from composed features to the picture, in wavelet space."""
+    def image(self, style: StyleConfig = _STYLE, colours: int = 3) -> StyleUNetConfig:
+        """The U-Net from composed features to the picture of so many colours, in wavelet space."""
         return StyleUNetConfig(
             channels=self.feature_channels,
             side=self.window_cells,
             bottom_side=8,
             out_side=self.picture_side_px // 2,
             widths=self.image_widths,
+            painted_channels=4 * colours,
+            style=style,
+        )
+
+    def single(self, style: StyleConfig = _STYLE, colours: int = 4) -> StyleUNetConfig:
+        """One U-Net from the texture rendering of a window to the picture (the paper's "Single-StyleUNet")."""
+        return replace(
+            self.image(style, colours), channels=3, side=self.window_cells * self.rendering_px, wavelet_input=True
         )
 
     def discriminator(self) -> DiscriminatorConfig:
@@ -93,11 +106,17 @@ class StyleAvatarSizes:
         return DiscriminatorConfig(side=self.picture_side_px, widths=self.discriminator_widths)
 
 
+def _bottom_side(side: int) -> int:
+    while side > _LARGEST_BOTTOM and side % 2 == 0:
+        side //= 2
+    return side
+
+
 SIZES: Mapping[str, StyleAvatarSizes] = {
     "draft": StyleAvatarSizes(
         window_cells=64,
         crop_cells=96,
-        padded_cells=128,
+        padded_cells=96,
         picture_px=4,
         plane_side=64,
         generator_widths=LevelWidths(2048, 64),

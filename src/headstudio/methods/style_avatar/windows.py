@@ -50,13 +50,37 @@ class Windows:
 
     def cut(
         self,
-        crop: Float[Tensor, "#batch channels rows columns"],
+        picture: Float[Tensor, "#batch channels rows columns"],
         box_cells: Float[Tensor, "batch 2"],
+        covered_cells: int | None = None,
     ) -> Window:
-        """What of a picture of the crop, at any resolution, lies in a box; 0 and invalid beyond the crop."""
-        scale = crop.shape[-1] / self.sizes.crop_cells
+        """What of a picture lies in a box; 0 and invalid beyond the picture.
+
+        Args:
+            picture: in the middle of the crop, at any resolution.
+            box_cells: places of boxes on the crop.
+            covered_cells: side of the picture; None: that of the crop.
+        """
+        covered_cells = covered_cells or self.sizes.crop_cells
+        scale = int(picture.shape[-1]) / covered_cells  # a number also while a graph is traced
         side = round(self.sizes.window_cells * scale)
-        return slide_window(crop, box_cells * scale, side, side)
+        beyond_cells = (self.sizes.crop_cells - covered_cells) / 2
+        return slide_window(picture, (box_cells - beyond_cells) * scale, side, side)
+
+    def slid(
+        self, heads_cells: Float[Tensor, "batch 2"], lowest_cells: Tensor, highest_cells: Tensor
+    ) -> Float[Tensor, "batch 2"]:
+        """Whole cells by which the foreground's window has to slide, so that the foreground network sees heads where
+        it learned them; as far as the canvas reaches.
+
+        Args:
+            heads_cells: where heads stand on the crop.
+            lowest_cells: least place, on each axis, that was learned.
+            highest_cells: greatest place.
+        """
+        wanted = (heads_cells - heads_cells.clamp(lowest_cells, highest_cells)).round()
+        reach = (self.sizes.padded_cells - self.sizes.window_cells) / 2
+        return wanted.clamp(-reach, reach)
 
     def lay_on_canvas(
         self,
@@ -65,7 +89,7 @@ class Windows:
         fill: float = -1.0,
     ) -> Float[Tensor, "batch channels canvas_rows canvas_columns"]:
         """A rendering of the box on the canvas, at the box's place; `fill` around it (-1 is black in [-1, 1])."""
-        scale = boxed.shape[-1] / self.sizes.window_cells
+        scale = int(boxed.shape[-1]) / self.sizes.window_cells
         side = round(self.sizes.padded_cells * scale)
         laid = slide_window(boxed, -(box_cells + self.crop_on_canvas_cells) * scale, side, side)
         return laid.features + fill * (1.0 - laid.valid)
@@ -81,6 +105,6 @@ class Windows:
         self, plane: Float[Tensor, "#batch channels rows columns"], box_cells: Float[Tensor, "batch 2"]
     ) -> Window:
         """Features of the box, out of a plane of cells that lies centred under the crop and may reach beyond it."""
-        beyond_cells = (plane.shape[-1] - self.sizes.crop_cells) / 2
+        beyond_cells = (int(plane.shape[-1]) - self.sizes.crop_cells) / 2
         side = self.sizes.window_cells
         return slide_window(plane, box_cells + beyond_cells, side, side)
