@@ -70,7 +70,7 @@ def judge(capture: Path, folder: Path, config: EvaluationConfig) -> None:
             (building / "evaluation.md").write_text(markdown(found), encoding="utf-8")
             strip(found.examples).save(building / "strip.png")
     if not (folder / "truth.json").exists():
-        storage.write_json(folder / "truth.json", SCHEMA, VERSION, {"CPBD": sharpness_of_truth(source, config.every)})
+        storage.write_json(folder / "truth.json", SCHEMA, VERSION, {"CPBD": sharpness_of_truth(source, config)})
 
 
 def fitted(avatar: NeuralHead, source: Source, place: Path, every: int) -> Motion:
@@ -81,12 +81,12 @@ def fitted(avatar: NeuralHead, source: Source, place: Path, every: int) -> Motio
     return Motion.load(place)
 
 
-def sharpness_of_truth(source: Source, every: int) -> float:
+def sharpness_of_truth(source: Source, config: EvaluationConfig) -> float:
     """Mean CPBD of the filmed frames, over black as everybody is shown."""
-    truth = Truth(source, source.capture.size_px, torch.zeros(3, 1, 1))
+    truth = Truth(source, config.size_px or source.capture.size_px, torch.zeros(3, 1, 1))
     masker = RegionMasker(TrackedMesh(load_head(source.track.identity.head), source.track))
     scores = []
-    for frame in list(source.capture.held_out_frames)[::every]:
+    for frame in list(source.capture.held_out_frames)[:: config.every]:
         index = torch.tensor([frame])
         masks = masker.masks(index, truth.size_px, truth.alpha(index) if truth.has_matte else None, truth.valid)
         scores.append(cpbd(truth.pictures(index), masks[:, REGIONS.index(REGION), None]))
@@ -145,8 +145,11 @@ def main() -> None:
     parser.add_argument("--embedders", nargs="*", default=[], help="face-recognition networks that judge identity")
     parser.add_argument("--weights", type=Path, help="folder of feature weights that judge")
     parser.add_argument("--every", type=int, default=1, help="score every so many held-out frames")
+    parser.add_argument("--size", type=int, default=0, help="side of the pictures that are compared; 0: the capture's")
     options = parser.parse_args()
-    config = EvaluationConfig(every=options.every, embedders=tuple(options.embedders), sharpness=True)
+    config = EvaluationConfig(
+        options.size, options.every, judged_regions=(REGION,), embedders=tuple(options.embedders), sharpness=True
+    )
     folders = {capture: options.output / clip_name(capture) for capture in options.captures}
     for capture, folder in folders.items():
         train(capture, folder, options.preset, options.set)
