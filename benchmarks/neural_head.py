@@ -6,7 +6,8 @@ Films each actor (`neural_head_actors.py`), tracks the capture, trains `neural-h
 labels and normals, as the paper's both rows have them, and measures held-out frames (docs/protocol.md): the mean angle
 between normals over pixels of the head, and the mean distance from the surface to the truth over face and full head
 (without the neck) in mm, after one similarity a sequence found on the face. `tracked` is the head model as it was
-tracked, `refined` the avatar, both at the track's own signals. Every finished row is kept; `table.md` has all.
+tracked and `refined` the avatar, both at the track's own signals; `refitted` is the avatar at signals that were fitted
+to the held-out frames themselves, as the paper does (section 4.3). Every finished row is kept; `table.md` has all.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from headstudio.evaluation.surface_scores import SurfaceSample, camera_normals, 
 from headstudio.heads.base import HeadModel
 from headstudio.heads.parsing import Label
 from headstudio.methods.neural_head import NeuralHead
+from headstudio.methods.neural_head.refitting import refitted_motion
+from headstudio.records.motion import Motion
 from headstudio.render.closest import SurfaceIndex
 from headstudio.synth.cast import CAST, TRAINING_FRAMES, VALIDATION_FRAMES
 from headstudio.training.contract import Source
@@ -44,16 +47,17 @@ def judged_triangles(head: HeadModel) -> dict[str, Tensor]:
     return {"face": face, "head": outer & ~head.region("neck")[triangles].any(1)}
 
 
-def scores(avatar: NeuralHead, actor: FilmedActor, source: Source, every: int) -> dict[str, float]:
-    """The three numbers of one row."""
-    capture, truth, head = source.capture, actor.surface, avatar.shape.head
-    frames = list(capture.held_out_frames)[::every]
+def scores(
+    avatar: NeuralHead, actor: FilmedActor, source: Source, motion: Motion, frames: list[int]
+) -> dict[str, float]:
+    """The three numbers of one row: the avatar, moved so, in these frames."""
+    truth, head = actor.surface, avatar.shape.head
     inside = judged_triangles(head)
 
     @torch.no_grad()
     def vertices_m(frame: int) -> Tensor:
         index = torch.tensor([frame])
-        return avatar.vertices_m(source.motion.at(index), source.track.view(index))[0]
+        return avatar.vertices_m(motion.at(index), source.track.view(index))[0]
 
     first = vertices_m(frames[0])
     places = {name: SurfaceSample.spread(first, head.triangles, inside[name], n) for name, n in PLACES.items()}
@@ -88,7 +92,10 @@ def make(actor: FilmedActor, folder: Path, preset: str, settings: list[str], eve
     tracked = avatar.baselines()["tracked"]
     assert isinstance(tracked, NeuralHead)
     source = load_source(capture)
-    rows = {name: scores(model, actor, source, every) for name, model in (("tracked", tracked), ("refined", avatar))}
+    frames = list(source.capture.held_out_frames)[::every]
+    ways = {"tracked": (tracked, source.motion), "refined": (avatar, source.motion)}
+    ways["refitted"] = (avatar, refitted_motion(avatar, source, frames))
+    rows = {name: scores(model, actor, source, motion, frames) for name, (model, motion) in ways.items()}
     storage.write_json(folder / "rows.json", SCHEMA, VERSION, {"preset": preset, "settings": settings, "rows": rows})
 
 

@@ -59,6 +59,21 @@ def test_a_similarity_is_found_again():
     assert torch.allclose(found(EGG), truth(EGG), atol=2e-5)
 
 
+@pytest.mark.parametrize("scale", [0.75, 0.85, 1.2, 1.35])
+def test_a_head_taken_for_small_and_near_is_no_point_far_away(scale):
+    """Points to the nearest planes alone would shrink what begins decimetres off to nothing."""
+    place = torch.tensor([0.02, -0.03, 0.58])
+    surface = SurfaceIndex((EGG + place).float(), TRIANGLES)
+    found = align_sequence([_sample(EGG).places((EGG + place) / scale)], [surface])
+    assert found.scale == pytest.approx(scale, rel=1e-3)
+
+
+def test_surfaces_of_different_units_are_refused():
+    surface = SurfaceIndex((EGG + torch.tensor([0, 0, 0.6])).float(), TRIANGLES)
+    with pytest.raises(HeadstudioError, match="metres"):
+        align_sequence([_sample(EGG).places(1000 * EGG)], [surface])
+
+
 def test_a_rigid_alignment_leaves_the_scale():
     surface = SurfaceIndex(POINTS, TRIANGLES)
     places = _sample(POINTS).places(1.02 * POINTS + 0.005)

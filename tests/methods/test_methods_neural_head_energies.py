@@ -19,6 +19,7 @@ from headstudio.render.labels import label_image, triangle_labels
 from headstudio.render.rasterise import rasterise
 from headstudio.tracking.gaps import LIDS
 from headstudio.training.batches import BatchStream
+from support.closed_meshes import sphere
 from support.painted import painted_source
 
 TINY = NeuralHeadConfig(
@@ -105,8 +106,8 @@ def test_the_stages_hold_every_energy_whose_data_is_there_and_no_other(model):
         return {name for stage in made.stages() for player in stage.players for name in player.losses}
 
     assert terms(Annotation) == set(REACHES)
-    assert terms({Annotation.MATTE}) == set(REACHES) - {"normals", "semantics", "hair"}
-    assert terms({}) == set(REACHES) - {"normals", "semantics", "hair", "silhouette"}
+    assert terms({Annotation.MATTE}) == set(REACHES) - {"normals", "orientation", "semantics", "hair"}
+    assert terms({}) == set(REACHES) - {"normals", "orientation", "semantics", "hair", "silhouette"}
     assert any("normals" in note for note in model.notes()) and any("labels" in note for note in model.notes())
 
 
@@ -161,6 +162,29 @@ def test_normals_are_compared_by_detail_and_not_by_slope():
     assert float(energies.normal_energy(rough, flat, skin)) > 0.05
     assert float(energies.normal_energy(rough, flat, 0 * skin)) == 0
     assert float(energies.normal_energy(rough, 0 * flat, skin)) == 0  # nothing known
+
+
+def test_orientation_is_compared_where_the_head_and_a_normal_are():
+    wanted = torch.zeros(1, 3, 4, 4)
+    wanted[:, 2, :2] = -1
+    found = torch.zeros(1, 3, 4, 4)
+    found[:, 0] = 1
+    everywhere = torch.ones(1, 1, 4, 4)
+    assert float(energies.orientation_energy(wanted, wanted, everywhere)) == 0
+    assert float(energies.orientation_energy(found, wanted, everywhere)) == pytest.approx(2 / 3)
+    assert float(energies.orientation_energy(found, wanted, 0 * everywhere)) == 0
+
+
+def test_hair_of_even_thickness_costs_nothing_round_the_head():
+    points, triangles = sphere(8)
+    edges = unique_edges(triangles)
+    even = 0.5 * points[None]
+    assert float(energies.thickness_energy(even, points, edges)) < 1e-10
+    sideways = torch.linalg.cross(points, torch.tensor([0.0, 0.0, 1.0]).expand_as(points))[None]
+    assert float(energies.thickness_energy(sideways, points, edges)) < 1e-10
+    shifted = torch.tensor([0.0, 0.0, 1.0]).expand_as(even)
+    assert float(energies.thickness_energy(shifted, points, edges)) > 1e-3
+    assert float(energies.thickness_energy(even, points, edges[:0])) == 0
 
 
 def test_regions_differ_more_the_farther_they_are_apart():

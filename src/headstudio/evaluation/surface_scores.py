@@ -6,7 +6,7 @@ surface and the frames; the largest distance, which the word means elsewhere, is
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import roma
 import torch
@@ -23,6 +23,10 @@ from headstudio.render.rasterise import interpolate, rasterise
 _ROUNDS = 30
 _STILL = 1e-7
 """A step of the alignment that turns, grows and (in metres) shifts by less is the last."""
+_FARTHEST = 1.5
+"""Growth at which a prediction is no reconstruction."""
+_TRIED = 20
+"""Scales that are tried on each side of 1."""
 _ALIGNED_FRAMES = 12
 """Frames, spread over the sequence, from which its similarity is found."""
 
@@ -142,9 +146,13 @@ def align_sequence(
 ) -> Similarity:
     """One similarity for all frames that lays each frame's points over its surface, by point-to-plane steps.
 
-    The prediction must lie within a few centimetres and degrees of the truth, as that of one camera does.
+    The prediction must lie within a few degrees of the truth, and within centimetres after it grew about the origin, as
+    that of one camera does in the camera's axes.
+
+    Raises:
+        HeadstudioError: nothing of about the same size was found.
     """
-    found = Similarity.identity()
+    found = Similarity.identity() if rigid else _grown(clouds, surfaces)
     for _ in range(_ROUNDS):
         moved = [found(cloud) for cloud in clouds]
         near = [surface.nearest(points.float()) for surface, points in zip(surfaces, moved, strict=True)]
@@ -155,7 +163,23 @@ def align_sequence(
         shift = (step(torch.cat(moved)) - torch.cat(moved)).norm(dim=1).amax()
         if float(shift) < _STILL:
             break
+    if not 1 / _FARTHEST < found.scale < _FARTHEST:
+        raise HeadstudioError(
+            f"the surfaces cannot be laid over each other: one would have to grow {found.scale:.2g} times",
+            next_step="check that both are told in metres and in the axes of the same camera",
+        )
     return found
+
+
+def _grown(clouds: Sequence[Float[Tensor, "points 3"]], surfaces: Sequence[SurfaceIndex]) -> Similarity:
+    """Where to begin: one camera does not tell how large and far a head is, so scales about it are tried."""
+
+    def apart(scale: float) -> float:
+        near = [distances_m(scale * cloud.double(), there) for cloud, there in zip(clouds, surfaces, strict=True)]
+        return float(torch.cat(near).mean()) / scale  # or else a point on the surface would be best
+
+    growths = [_FARTHEST ** (step / _TRIED) for step in range(-_TRIED + 1, _TRIED)]
+    return replace(Similarity.identity(), scale=min(growths, key=apart))
 
 
 def distances_m(points_m: Float[Tensor, "points 3"], surface: SurfaceIndex) -> Float[Tensor, " points"]:

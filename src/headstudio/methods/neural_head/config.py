@@ -67,24 +67,30 @@ class Energies:
     """Weights of the energies; a number a stage: geometry, texture, joint. The units of the losses are ours (see the
     method's page), since nobody says what the published sums are divided by."""
 
-    landmarks: tuple[float, float, float] = (0.2, 0.0, 0.1)
+    landmarks: tuple[float, float, float] = (0.5, 0.0, 0.3)
     """L1 of landmarks in half widths of the picture; published 0.01, 0.1, 0."""
     lids: tuple[float, float, float] = (3.0, 0.0, 1.0)
     """Distance of the lids, in half widths; published 1e5 on the square of another measure."""
     normals: tuple[float, float, float] = (0.5, 0.0, 0.2)
     """L1 of the normals' Laplacians; published 0.02 in all stages."""
+    orientation: tuple[float, float, float] = (2.0, 0.0, 1.0)
+    """L1 of the normals themselves over head and hair, which given normals are good enough for; published 0: the paper
+    compares Laplacians alone, because slopes of its estimated normals are false."""
     semantics: tuple[float, float, float] = (2.0, 0.0, 1.0)
     """Exclusive or of the regions skin, eyes and ears; published 0.1 in all stages."""
     hair: tuple[float, float, float] = (2.0, 0.0, 1.0)
     """Exclusive or of the hair; published 0.1, in the first stage falling to 0.01."""
     late_hair: float = 1.0
     """Factor that the hair's weight falls to in the middle third of the first stage; published 0.1."""
-    silhouette: tuple[float, float, float] = (10.0, 0.0, 4.0)
+    silhouette: tuple[float, float, float] = (2.0, 0.0, 1.0)
     """Exclusive or of silhouettes; published 0.1."""
     early_silhouette: float = 1.0
     """Factor from which the silhouette's weight rises to 1 in the middle third of the first stage; published 0.1."""
-    offset_laplacian: tuple[float, float, float] = (0.5, 0.0, 0.5)
+    offset_laplacian: tuple[float, float, float] = (5.0, 0.0, 5.0)
     """Squared Laplacian of the offsets in mean edge lengths; published 0.05."""
+    thickness: tuple[float, float, float] = (1.0, 0.0, 1.0)
+    """Squared differences of the scalp's offsets along its normals, in mean edge lengths, across edges; published 0.
+    Hair that no frame shows gets the thickness of what they show."""
     edge_length: tuple[float, float, float] = (1.0, 0.0, 1.0)
     """Scalp edges longer than 1.5 times their mean, in means; published 10."""
     consistency: tuple[float, float, float] = (0.01, 0.0, 0.01)
@@ -111,6 +117,8 @@ class Pace:
     """Learning rate of the texture (Adam)."""
     head: float = 0.0
     """Learning rate of what is added to identity, expression and pose."""
+    last_rate: float = 0.05
+    """Factor that all rates fall to in the second half of the stage; published 1."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ class NeuralHeadConfig:
     """The texture network T."""
     energies: Energies = field(default_factory=Energies)
     """Weights of the losses."""
-    geometry_stage: Pace = field(default_factory=lambda: Pace(300, 1, offsets=5e-4))
+    geometry_stage: Pace = field(default_factory=lambda: Pace(1000, 1, offsets=5e-4))
     """First stage: geometry alone; published 150 epochs of 16 frames, 1e-5 and 1e-3."""
     texture_stage: Pace = field(default_factory=lambda: Pace(1000, 1, texture=1e-3))
     """Second stage: colour alone; published 50 epochs of 2 frames, 1e-4."""
@@ -193,12 +201,14 @@ PRESETS: Mapping[str, NeuralHeadConfig] = {
         energies=replace(
             Energies(),
             normals=(0.02, 0.0, 0.02),
+            orientation=(0.0, 0.0, 0.0),
             semantics=(0.1, 0.0, 0.1),
             hair=(0.1, 0.0, 0.01),
             late_hair=0.1,
             silhouette=(0.1, 0.0, 0.1),
             early_silhouette=0.1,
             offset_laplacian=(0.05, 0.0, 0.05),
+            thickness=(0.0, 0.0, 0.0),
             edge_length=(10.0, 0.0, 10.0),
             consistency=(1e-4, 0.0, 1e-4),
             prior=(1e-3, 0.0, 1e-3),
@@ -207,9 +217,9 @@ PRESETS: Mapping[str, NeuralHeadConfig] = {
             perceptual=(0.0, 10.0, 0.5),
         ),
         # 150, 50 and 50 epochs of its 750 frames.
-        geometry_stage=Pace(7000, 16, offsets=1e-5, head=1e-3),
-        texture_stage=Pace(18750, 2, texture=1e-4),
-        joint_stage=Pace(18750, 2, offsets=2e-6, texture=2e-5, head=2e-4),
+        geometry_stage=Pace(7000, 16, offsets=1e-5, head=1e-3, last_rate=1.0),
+        texture_stage=Pace(18750, 2, texture=1e-4, last_rate=1.0),
+        joint_stage=Pace(18750, 2, offsets=2e-6, texture=2e-5, head=2e-4, last_rate=1.0),
         plain_descent=True,
         thorough_head=True,
         low_precision=False,

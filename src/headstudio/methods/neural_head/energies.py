@@ -55,6 +55,16 @@ def normal_energy(
     return ((laplacians[0] - laplacians[1]).abs() * inner).sum() / (3 * inner.sum()).clamp_min(1.0)
 
 
+def orientation_energy(
+    found: Float[Tensor, "batch 3 height width"],
+    wanted: Float[Tensor, "batch 3 height width"],
+    head: Float[Tensor, "batch 1 height width"],
+) -> Float[Tensor, ""]:
+    """L1 of the difference of the normals themselves where both show the head."""
+    shown = head * (wanted.abs().sum(1, keepdim=True) > 0)
+    return ((found - wanted).abs() * shown).sum() / (3 * shown.sum()).clamp_min(1.0)
+
+
 def region_energy(
     found: Float[Tensor, "batch regions height width"],
     wanted: Float[Tensor, "batch regions height width"],
@@ -78,6 +88,18 @@ def laplacian_energy(
 ) -> Float[Tensor, ""]:
     """Squared uniform Laplacian of the offsets (in mean edge lengths), weighted by region."""
     return (rigidity[:, None] * graph_laplacian(offsets, edges).square()).sum(-1).mean()
+
+
+def thickness_energy(
+    offsets: Float[Tensor, "batch vertices 3"],
+    normals: Float[Tensor, "vertices 3"],
+    edges: Int[Tensor, "edges 2"],
+) -> Float[Tensor, ""]:
+    """Squared differences of the offsets along the normals, in mean edge lengths, across edges."""
+    if not len(edges):
+        return offsets.sum() * 0
+    thickness = (offsets * normals).sum(-1)
+    return (thickness.index_select(1, edges[:, 0]) - thickness.index_select(1, edges[:, 1])).square().mean()
 
 
 def edge_energy(neutral: Float[Tensor, "batch vertices 3"], edges: Int[Tensor, "edges 2"]) -> Float[Tensor, ""]:

@@ -20,7 +20,7 @@ from headstudio.records.motion import Motion
 from headstudio.training.batches import BatchStream
 from headstudio.training.contract import Source
 from headstudio.training.players import ActivePlayer, free_only
-from headstudio.training.stages import Player, Stage, at
+from headstudio.training.stages import Player, Ramp, Stage, at
 
 _NAME = "refitting"
 
@@ -59,10 +59,11 @@ def _only(source: Source, frames: Sequence[int]) -> Source:
 def _fit(model: NeuralHead, source: Source, steps: int, learning_rate: float) -> None:
     joint = model.stages()[-1]
     weights = {name: weight for player in joint.players for name, weight in player.losses.items()}
-    terms = ("landmarks", "lids", "normals", "semantics", "hair", "silhouette", "l1", "prior")
+    terms = ("landmarks", "lids", "normals", "orientation", "semantics", "hair", "silhouette", "l1", "prior")
     moved = tuple(name for name in HEAD + GAZE if not name.endswith("identity"))
     losses = {name: weights[name] for name in terms if name in weights}
-    player = Player(_NAME, moved, losses, step_of_size(learning_rate))
+    slower = Ramp(((steps // 2, 1.0), (steps, 0.05)), geometric=True)
+    player = Player(_NAME, moved, losses, step_of_size(learning_rate), slower)
     stage = Stage(_NAME, steps, (player,), replace(joint.sampler, batch_size=1))
     frozen = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     active = ActivePlayer(player, model)

@@ -18,10 +18,12 @@ REACHES: Mapping[str, tuple[str, ...]] = {
     "landmarks": _POSED,
     "lids": EXPRESSION,
     "normals": _POSED,
+    "orientation": _POSED,
     "semantics": _POSED,
     "hair": _POSED,
     "silhouette": _POSED,
     "offset_laplacian": OFFSETS,
+    "thickness": OFFSETS,
     "edge_length": OFFSETS,
     "consistency": OFFSETS,
     "prior": HEAD + GAZE,
@@ -30,8 +32,8 @@ REACHES: Mapping[str, tuple[str, ...]] = {
 }
 """The parameters that each energy may reach, as shell patterns."""
 
-_SHAPE = ("landmarks", "normals", "semantics", "hair", "silhouette", "offset_laplacian", "edge_length", "consistency")
-_PICTURES = ("normals", "semantics", "hair", "silhouette")
+_PICTURES = ("normals", "orientation", "semantics", "hair", "silhouette")
+_SHAPE = ("landmarks", *_PICTURES, "offset_laplacian", "thickness", "edge_length", "consistency")
 
 
 def schedule(config: NeuralHeadConfig, known: frozenset[Annotation]) -> tuple[Stage, ...]:
@@ -56,16 +58,20 @@ def _stage(name: str, number: int, pace: Pace, config: NeuralHeadConfig, known: 
     weights = _weights(config, number, pace.steps, known)
     joint = number == 2
     head_terms = ("landmarks", "lids", "prior", *(_PICTURES if config.thorough_head else ()))
+    slower = Ramp(((pace.steps // 2, 1.0), (pace.steps, pace.last_rate)), geometric=True)
     players = (
-        _player("offsets", OFFSETS, (*_SHAPE, "l1") if joint else _SHAPE, weights, Optimiser("adam", pace.offsets)),
+        _player(
+            "offsets", OFFSETS, (*_SHAPE, "l1") if joint else _SHAPE, weights, Optimiser("adam", pace.offsets), slower
+        ),
         _player(
             "head",
             HEAD + GAZE if joint else HEAD,
             (*head_terms, "l1") if joint and config.thorough_head else head_terms,
             weights,
             Optimiser("sgd", pace.head) if config.plain_descent else step_of_size(pace.head),
+            slower,
         ),
-        _player("texture", TEXTURE, ("l1", "perceptual"), weights, Optimiser("adam", pace.texture)),
+        _player("texture", TEXTURE, ("l1", "perceptual"), weights, Optimiser("adam", pace.texture), slower),
     )
     asked = known & {Annotation.PARSING, Annotation.NORMALS}
     sampler = Sampler(pace.batch_size, config.size_px, annotations=asked)
@@ -73,12 +79,17 @@ def _stage(name: str, number: int, pace: Pace, config: NeuralHeadConfig, known: 
 
 
 def _player(
-    name: str, parameters: tuple[str, ...], terms: tuple[str, ...], weights: dict[str, Weight], optimiser: Optimiser
+    name: str,
+    parameters: tuple[str, ...],
+    terms: tuple[str, ...],
+    weights: dict[str, Weight],
+    optimiser: Optimiser,
+    slower: Ramp,
 ) -> Player | None:
     losses = {term: weights[term] for term in terms if term in weights}
     if optimiser.learning_rate == 0 or not losses:
         return None
-    return Player(name, parameters, losses, optimiser)
+    return Player(name, parameters, losses, optimiser, slower)
 
 
 def _weights(config: NeuralHeadConfig, number: int, steps: int, known: frozenset[Annotation]) -> dict[str, Weight]:
@@ -89,6 +100,7 @@ def _weights(config: NeuralHeadConfig, number: int, steps: int, known: frozenset
     }
     if Annotation.NORMALS not in known:
         found.pop("normals", None)
+        found.pop("orientation", None)
     if Annotation.PARSING not in known:
         found.pop("semantics", None)
         found.pop("hair", None)

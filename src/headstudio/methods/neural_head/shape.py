@@ -17,6 +17,7 @@ from headstudio.methods.neural_head.residuals import IDENTITY_UNIT, Residuals
 from headstudio.methods.neural_head.signals import JOINT_SIGNALS
 from headstudio.nn.signal_range import SignalRange
 from headstudio.render.mesh import MeshTopology
+from headstudio.render.normals import vertex_normals
 
 _BLUR_PASSES = 6
 _MOUTH = ("lips", "mouth_cavity", "teeth", "tongue")
@@ -39,11 +40,13 @@ class Tables:
     """1 in the mouth and on the lips, 0 elsewhere, with a soft border."""
     canonical: Float[Tensor, "vertices 3"]
     """Place on the mean head, scaled to [-1, 1]."""
+    normals: Float[Tensor, "vertices 3"]
+    """Outward directions of the mean head."""
     rim: Int[Tensor, " border"]
     """Vertices at the open end of the neck."""
 
 
-_RIGIDITY = (("nose", 0.5), ("neck", 2.0), ("eyelids", 100.0), ("ears", 500.0), ("eyeballs", 0.0))
+_RIGIDITY = (("scalp", 0.1), ("nose", 0.5), ("neck", 2.0), ("eyelids", 100.0), ("ears", 500.0), ("eyeballs", 0.0))
 
 
 class Marks(nn.Module):
@@ -167,6 +170,7 @@ def _tables(head: HeadModel) -> Tables:
         neck=blurred(data.regions["neck"].float(), edges, _BLUR_PASSES),
         mouth=blurred(head.region(*_MOUTH).float(), edges, _BLUR_PASSES),
         canonical=(data.template_m - (low + high) / 2) / ((high - low).max() / 2),
+        normals=vertex_normals(data.template_m[None], data.triangles)[0],
         rim=rim,
     )
 

@@ -57,6 +57,12 @@ class Terms:
         skin = self._targets.skin * self._valid * self._buffers.mask * (self._buffers.mouth < 0.5)
         return energies.normal_energy(self._buffers.normals, self._batch.normals, skin)
 
+    def orientation(self) -> Tensor:
+        """L1 of the normals, hair included."""
+        assert self._batch.normals is not None
+        shown = self._targets.visible * self._targets.trust * self._buffers.mask * (self._buffers.mouth < 0.5)
+        return energies.orientation_energy(self._buffers.normals, self._batch.normals, shown)
+
     def semantics(self) -> Tensor:
         """E_semantic of skin, eyes and ears."""
         return self._regions([name for name in SEMANTIC_REGIONS if name != "hair"])
@@ -75,6 +81,11 @@ class Terms:
         """Smoothness of the offsets, part by part."""
         tables = self._shape.tables
         return energies.laplacian_energy(self._offsets / self._model.edge_m, tables.edges, tables.rigidity)
+
+    def thickness(self) -> Tensor:
+        """Hair of even thickness."""
+        tables = self._shape.tables
+        return energies.thickness_energy(self._offsets / self._model.edge_m, tables.normals, tables.scalp_edges)
 
     def edge_length(self) -> Tensor:
         """Edges of the scalp stay short of 1.5 times their mean."""
@@ -127,8 +138,8 @@ class Terms:
     def _offsets(self) -> Float[Tensor, "some vertices 3"]:
         # What G is told is a signal, not a way to move the pose.
         signal = joint_signal(Articulation(*(v.detach() for v in self._state)), self._batch.channels)
-        with self._model.precision():
-            return self._shape.offsets_m(signal, self._noise)
+        # Not in bfloat16: its steps of a two hundredth part of an offset would turn the normals by degrees.
+        return self._shape.offsets_m(signal, self._noise)
 
     @cached_property
     def _neutral(self) -> Float[Tensor, "some vertices 3"]:
