@@ -11,7 +11,7 @@ to the held-out frames themselves, as the paper does (section 4.3). Every finish
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -77,7 +77,9 @@ def _angle_deg(vertices_m: Callable[[int], Tensor], triangles: Tensor, source: S
     return normal_angle_deg(normals, source.capture.normals(frame)[None], mask)[0]
 
 
-def make(actor: FilmedActor, folder: Path, preset: str, settings: list[str], every: int) -> None:
+def make(
+    actor: FilmedActor, folder: Path, preset: str, settings: Sequence[str], every: int, refitted: bool = True
+) -> None:
     """Track, train and measure one actor unless its rows are there."""
     if (folder / "rows.json").exists():
         return
@@ -94,9 +96,12 @@ def make(actor: FilmedActor, folder: Path, preset: str, settings: list[str], eve
     source = load_source(capture)
     frames = list(source.capture.held_out_frames)[::every]
     ways = {"tracked": (tracked, source.motion), "refined": (avatar, source.motion)}
-    ways["refitted"] = (avatar, refitted_motion(avatar, source, frames))
+    if refitted:
+        ways["refitted"] = (avatar, refitted_motion(avatar, source, frames))
     rows = {name: scores(model, actor, source, motion, frames) for name, (model, motion) in ways.items()}
-    storage.write_json(folder / "rows.json", SCHEMA, VERSION, {"preset": preset, "settings": settings, "rows": rows})
+    storage.write_json(
+        folder / "rows.json", SCHEMA, VERSION, {"preset": preset, "settings": list(settings), "rows": rows}
+    )
 
 
 def table(output: Path) -> str:
