@@ -17,6 +17,8 @@ from headstudio.methods.style_avatar.schedule import REACHES
 from headstudio.methods.style_avatar.sizes import StyleAvatarSizes
 from headstudio.nn.level_widths import LevelWidths
 from headstudio.records.channels import HEAD_POSE, Scene, View
+from headstudio.texture.regions import soft_mask
+from headstudio.texture.texels import TexelMap
 from headstudio.training.batches import BatchStream
 from headstudio.training.players import ActivePlayer, free_only
 from headstudio.training.stages import at
@@ -418,3 +420,21 @@ def test_a_crop_of_one_and_a_half_windows_is_shown_whole(source):
 def test_a_clip_without_a_texture_is_drawn_in_grey(source):
     model = untrained(replace(source, track=replace(source.track, texture=None)))
     assert model.people.textures.unique().tolist() == [150]
+
+
+def test_what_nobody_saw_of_the_scalp_and_the_neck_lets_the_painting_through(source, head):
+    texture = torch.randint(1, 255, (3, 64, 64), dtype=torch.uint8)
+    texture[:, :32] = 7  # the tracker's filling
+    model = untrained(replace(source, track=replace(source.track, texture=texture)))
+    opacity = model.portrait.plates.skins.detach()[0, 3]
+    mesh = model.people.mesh
+    texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, 64)
+
+    def shares(*names, rows=slice(None)):
+        inside = soft_mask(texels, head.region(*names), head.data.template_m, mesh.triangles, 1e-4)[0] > 0.99
+        return opacity[rows][inside[rows]]
+
+    assert shares("neck").max() < 0.05
+    assert shares("scalp", rows=slice(0, 32)).max() < 0.05
+    assert shares("nose").min() > 0.95
+    assert torch.equal(model.portrait.plates.skins[0, :3], texture / 127.5 - 1)

@@ -5,7 +5,7 @@ learning, and the image network paints what is missing: hair, shoulders, mouth, 
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,7 +21,7 @@ from headstudio.training.contract import Source
 _LOOKED_AT = 32
 _PERSON = 0.05
 """Matte above which a pixel may show the person."""
-_NECK_MARGIN_M = 0.01
+_SOFT_M = 0.01
 _TRUSTED = 4.0
 """Frames that must have seen a pixel of the background."""
 
@@ -59,12 +59,23 @@ def underpainting(
 
 
 def first_skins(people: People) -> Float[Tensor, "persons 4 side side"]:
-    """The trackers' textures, opaque but for the neck, whose mesh ends where shoulders would begin."""
-    colours, mesh = people.textures.float() / 127.5 - 1.0, people.mesh
-    head = people.head
-    texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, int(colours.shape[-1]))
-    neck = soft_mask(texels, head.region("neck"), head.data.template_m, mesh.triangles, _NECK_MARGIN_M)
-    return torch.cat([colours, (1.0 - neck).expand(len(colours), 1, -1, -1)], dim=1)
+    """The trackers' textures; opaque but for the neck, whose mesh ends where shoulders would begin, and for what of
+    scalp and ears no frame showed."""
+    textures, mesh, head = people.textures, people.mesh, people.head
+    texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, int(textures.shape[-1]))
+
+    def region(*names: str) -> Tensor:
+        return soft_mask(texels, head.region(*names), head.data.template_m, mesh.triangles, _SOFT_M)
+
+    unseen = torch.stack([_flat(texture) for texture in textures]) * region("scalp", "ears")
+    opacity = 1.0 - region("neck").maximum(unseen)
+    return torch.cat([textures.float() / 127.5 - 1.0, opacity], dim=1)
+
+
+def _flat(texture: UInt8[Tensor, "3 side side"]) -> Float[Tensor, "1 side side"]:
+    """1 where a texture has the colour that most of its texels have: there the tracker filled it."""
+    _, numbers, counts = torch.unique(texture.flatten(1).T, dim=0, return_inverse=True, return_counts=True)
+    return (numbers == counts.argmax()).float().reshape(1, *texture.shape[1:])
 
 
 @torch.no_grad()
