@@ -1,10 +1,13 @@
 """The Y-shaped driver: who learns from what, the equations, whom it drives, and what it does without a face."""
 
 import dataclasses
+import shutil
 
 import pytest
 import torch
 
+from headstudio.capture.face_crop import face_crops
+from headstudio.cli.train_driver import captures_beside
 from headstudio.drivers.drive import predicted
 from headstudio.drivers.latent import LatentDriver, LatentDriverConfig
 from headstudio.drivers.latent.config import PRESETS
@@ -14,6 +17,7 @@ from headstudio.nn.face_autoencoder import FaceDecoderConfig, FaceEncoderConfig
 from headstudio.nn.ssim import ssim
 from headstudio.records.channels import FACE_CROP
 from headstudio.records.motion import Motion
+from headstudio.training.avatars import describe
 from headstudio.training.batches import BatchStream
 from headstudio_toys.plain import PlainConfig, PlainToy
 from methods.test_methods_latent_avatar import TINY
@@ -148,6 +152,28 @@ def test_an_avatar_without_a_code_and_another_avatar_are_refused(avatar, sources
     driver.bind(other)
     with pytest.raises(HeadstudioError, match="trained for"):
         driver.restore(bound(avatar, sources).state())
+
+
+def test_a_batch_brings_the_crops_of_its_frames(avatar, sources):
+    stage = bound(avatar, sources).stages()[0]
+    for player in stage.players:
+        batch, (source,) = batch_of(player, stage, sources), sources[player.role]
+        assert batch.image is None
+        wanted = face_crops(source.capture, batch.frames.tolist()).signal()
+        assert torch.equal(batch.channels[FACE_CROP], wanted)
+        assert torch.equal(source.motion_with({FACE_CROP}).at(batch.frames)[FACE_CROP], wanted)
+        assert FACE_CROP not in source.motion_with(()).channels
+
+
+def test_the_captures_of_an_avatar_are_found_beside_it_all_or_none(avatar, sources, tmp_path):
+    place = tmp_path / "person"
+    for source in (*sources["target"], *sources["actor"]):
+        shutil.copytree(source.capture.path, place / source.key[:8])
+    (source,) = sources["target"]
+    describe(avatar, "latent-avatar", "draft", {"target": (source,)}).save(place / "avatar")
+    assert captures_beside(place / "avatar") == (place / source.key[:8],)
+    shutil.rmtree(place / source.key[:8])
+    assert captures_beside(place / "avatar") == ()
 
 
 def test_the_paper_preset_has_the_published_numbers():

@@ -45,11 +45,11 @@ class LatentAvatarConfig:
     """Places a ray at which the volume is asked; paper 64 (section 5.1)."""
     stratified: bool = False
     """Draw a place in each of a ray's cells while training; published: False, the middles."""
-    box_lowest: tuple[float, float, float] = (-1.4, -1.5, -1.2)
+    box_lowest: tuple[float, float, float] = (-1.3, -1.35, -1.2)
     """Least x, y, z of the volume, in half extents of the tracked head from its middle. Published: a box of 3 x 3.6 x 3
     in units of the fitted head's scale, which holds head and shoulders; ours ends at the collar, as shoulders do not
     turn with the head."""
-    box_highest: tuple[float, float, float] = (1.4, 1.4, 1.2)
+    box_highest: tuple[float, float, float] = (1.3, 1.3, 1.2)
     """Greatest x, y, z of the volume; wide or high hair wants more."""
     encoder: FaceEncoderConfig = field(default_factory=lambda: _encoder(16))
     """Aligned crops of 128 px to codes of 128 (section 5.1). Deterministic: the published "variational" encoder has
@@ -100,7 +100,7 @@ class LatentAvatarConfig:
     mask_weight: float = 0.1
     """Weight of the squared difference of the rendered mask (eq. 4), and of the full-size one where there is one; paper
     0.1. Eq. 4 prints a norm; published: its mean square, as here."""
-    steps: int = 3000
+    steps: int = 2500
     """Training steps; paper 200 000 (section 5.1)."""
     batch_size: int = 1
     """Frames a step; paper 2 (section 5.1)."""
@@ -108,7 +108,7 @@ class LatentAvatarConfig:
     """Of Adam; paper 1e-4 (section 5.1)."""
     last_rate: float = 0.05
     """Factor that the learning rate falls to in the second half; published: 1."""
-    ema: float | None = 0.99
+    ema: float | None = None
     """Decay of the moving average of the weights that is kept; published: none."""
     transfer_steps: int = 500
     """Steps of the stage after, in which a small network learns, all else frozen, what code the tracked signals stand
@@ -160,7 +160,6 @@ PRESETS: Mapping[str, LatentAvatarConfig] = {
         batch_size=2,
         learning_rate=1e-4,
         last_rate=1.0,
-        ema=None,
         transfer_steps=5000,
         low_precision=False,
     ),

@@ -21,6 +21,8 @@ from headstudio.render.tri_plane import sample_tri_plane
 from headstudio.render.volume import render_volume, visible
 
 _COLOUR = 3
+_LEAST_DENSITY_PER_M = 4.0
+"""Of an occupied cell: above the fog of the start, which else would be asked for ever."""
 _PLANES_AT_START, _PLANES_RATE = 0.1, 5.0
 """Standard deviation of the learned planes at the start, and the factor on their learning rate."""
 _SEEN_IN_TRAINING, _SEEN = 1e-2, 1e-4
@@ -69,7 +71,7 @@ class LatentHead(nn.Module):
         self.generator = FeatureGenerator(config.generator)
         self.volume = VolumeField(config.volume)
         self.super_resolution = SuperResolution(config.super_resolution)
-        self.grid = OccupancyGrid(self.box, config.cells) if config.cells else None
+        self.grid = OccupancyGrid(self.box, config.cells, _LEAST_DENSITY_PER_M) if config.cells else None
         if config.own_planes:
             shape = 1, 3 * config.volume.features, config.generator.side, config.generator.side
             self.own_planes = nn.Parameter(_PLANES_AT_START / _PLANES_RATE * torch.randn(shape))
