@@ -150,6 +150,7 @@ def test_the_graph_without_skipping_gives_what_is_rendered(config, source):
     frames = torch.tensor([0, 3])
     channels, view = source.motion.at(frames), source.track.view(frames)
     runtime = avatar.runtime()
+    assert not runtime.graph().training
     with torch.no_grad():
         outputs = runtime.graph()(*runtime.prepare(channels, view).values())
         named_outputs = dict(zip((spec.name for spec in runtime.outputs), outputs, strict=True))

@@ -40,7 +40,8 @@ class LatentAvatarRuntime(Runtime):
         }
 
     def graph(self) -> nn.Module:
-        return _Graph(self._avatar.head)
+        # An exporter puts a graph, and all in it, back into the mode that the graph was in.
+        return _Graph(self._avatar.head).train(self._avatar.training)
 
     def composite(self, outputs: Mapping[str, Tensor], channels: Channels, view: View, scene: Scene) -> Rendering:
         return self._avatar.composite(outputs["picture"], outputs["mask"], channels, view, scene)
