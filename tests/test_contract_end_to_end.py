@@ -164,16 +164,16 @@ def test_a_method_goes_the_whole_way(name, short, actor_source, other_source, tm
 def driven_avatar(cls, sources, folder):
     """An avatar that the driver accepts, of any method, and the channels it emits."""
     for name in registry.registered("methods"):
-        driver = cls(cls.presets["draft"])
-        path = folder / name
-        train(Recipe("methods", name), sources, path, TrainerConfig(device="cpu"))
-        avatar = load_avatar(path)
+        driver, (untrained, _) = cls(cls.presets["draft"]), create(Recipe("methods", name))
+        untrained.setup(sources)
         try:
-            driver.bind(avatar)
+            driver.bind(untrained)
         except (HeadstudioError, AssertionError):
             continue
-        if any(driver.produces & accepted for accepted in avatar.driven_by):
-            return avatar, Avatar.load(path).at_rest
+        if any(driver.produces & accepted for accepted in untrained.driven_by):
+            path = folder / name
+            train(Recipe("methods", name), sources, path, TrainerConfig(device="cpu"))
+            return load_avatar(path), Avatar.load(path).at_rest
     pytest.fail(f"no registered method can be driven by {cls.__name__}")
 
 

@@ -59,7 +59,7 @@ def expression_of(rig: str) -> Channel:
 
 def latent_of(identifier: str) -> Channel:
     """A latent code in the space of the avatar or encoder with this identifier."""
-    return Channel("latent", identifier, "code")
+    return Channel("latent_code", identifier, "code")
 
 
 Channels: TypeAlias = Mapping[Channel, Tensor]
