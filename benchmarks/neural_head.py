@@ -7,7 +7,8 @@ labels and normals, as the paper's both rows have them, and measures held-out fr
 between normals over pixels of the head, and the mean distance from the surface to the truth over face and full head
 (without the neck) in mm, after one similarity a sequence found on the face. `tracked` is the head model as it was
 tracked and `refined` the avatar, both at the track's own signals; `refitted` is the avatar at signals that were fitted
-to the held-out frames themselves, as the paper does (section 4.3). Every finished row is kept; `table.md` has all.
+to the held-out frames themselves, as the paper does (section 4.3). Marks: better than `tracked` (+), worse (-) or tied
+(=) by the paired interval over frames. Every finished row is kept; `table.md` has all.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from torch import Tensor
 from headstudio import storage
 from headstudio.cli.console import Display
 from headstudio.cli.sources import load_source, load_subject
+from headstudio.evaluation.bootstrap import BootstrapConfig, mean_interval, verdict
 from headstudio.evaluation.surface_scores import SurfaceSample, camera_normals, normal_angle_deg, sequence_distances
 from headstudio.heads.base import HeadModel
 from headstudio.heads.parsing import Label
@@ -32,9 +34,10 @@ from headstudio.training.contract import Source
 from neural_head_actors import FilmedActor, filmed_actor
 from score_rows import headstudio
 
-SCHEMA, VERSION = "headstudio.benchmark.neural_head", 1
+SCHEMA, VERSION = "headstudio.benchmark.neural_head", 2
 JUDGED = (Label.SKIN, Label.EARS, Label.EYES, Label.MOUTH, Label.HAIR)
 PLACES = {"face": 5000, "head": 8000}
+MARKS = {"better": " +", "worse": " -", "tie": " ="}
 COLUMNS = ("normals_deg", "face_mm", "head_mm")
 
 
@@ -49,8 +52,8 @@ def judged_triangles(head: HeadModel) -> dict[str, Tensor]:
 
 def scores(
     avatar: NeuralHead, actor: FilmedActor, source: Source, motion: Motion, frames: list[int]
-) -> dict[str, float]:
-    """The three numbers of one row: the avatar, moved so, in these frames."""
+) -> dict[str, list[float]]:
+    """The three numbers of one row, frame by frame: the avatar, moved so."""
     truth, head = actor.surface, avatar.shape.head
     inside = judged_triangles(head)
 
@@ -65,8 +68,8 @@ def scores(
         vertices_m, lambda f: SurfaceIndex(truth.vertices_in_camera(f), truth.triangles), frames, places, "face"
     )
     angles = [_angle_deg(vertices_m, head.triangles[inside["head"]], source, frame) for frame in frames]
-    distances = {f"{name}_mm": float(region.mean_mm.mean()) for name, region in found.regions.items()}
-    return {"normals_deg": float(torch.stack(angles).nanmean()), **distances}
+    distances = {f"{name}_mm": region.mean_mm.tolist() for name, region in found.regions.items()}
+    return {"normals_deg": torch.stack(angles).tolist(), **distances}
 
 
 def _angle_deg(vertices_m: Callable[[int], Tensor], triangles: Tensor, source: Source, frame: int) -> Tensor:
@@ -104,13 +107,23 @@ def make(
     )
 
 
+def cell(values: list[float], tracked: list[float]) -> str:
+    """The mean over frames, and whether it is smaller than the tracked head's."""
+    found, others = torch.tensor(values), torch.tensor(tracked)
+    mark = ""
+    if values is not tracked:
+        difference = mean_interval(found - others, BootstrapConfig())
+        mark = "" if difference is None else MARKS[verdict(difference, higher_is_better=False)]
+    return f"{float(found.nanmean()):.2f}{mark}"
+
+
 def table(output: Path) -> str:
     """All rows that are there."""
     lines = ["| actor | row | normals, degrees | face, mm | full head, mm |", "|---|---|---|---|---|"]
     for where in sorted(output.glob("*/rows.json")):
         rows = storage.read_json(where, SCHEMA, VERSION)["rows"]
         for name, row in rows.items():
-            cells = " | ".join(f"{row[column]:.2f}" for column in COLUMNS)
+            cells = " | ".join(cell(row[column], rows["tracked"][column]) for column in COLUMNS)
             lines.append(f"| {where.parent.name} | {name} | {cells} |")
     return "\n".join(lines) + "\n"
 

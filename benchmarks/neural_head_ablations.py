@@ -21,7 +21,7 @@ from headstudio.evaluation.evaluate import EvaluationConfig, evaluate
 from headstudio.records.channels import Scene
 from headstudio.records.evaluation import Evaluation
 from headstudio.synth.cast import CAST, TRAINING_FRAMES, VALIDATION_FRAMES
-from neural_head import COLUMNS, SCHEMA, VERSION, make
+from neural_head import COLUMNS, SCHEMA, VERSION, cell, make
 from neural_head_actors import FilmedActor, filmed_actor
 
 ROWS: dict[str, tuple[str, ...]] = {
@@ -60,9 +60,9 @@ def table(output: Path) -> Iterator[str]:
         folder = output / name.replace(" ", "-")
         if not (folder / "evaluation.json").exists():
             continue
-        surface = storage.read_json(folder / "rows.json", SCHEMA, VERSION)["rows"]["refined"]
+        rows = storage.read_json(folder / "rows.json", SCHEMA, VERSION)["rows"]
         found = Evaluation.load(folder / "evaluation.json")
-        cells = [f"{surface[column]:.2f}" for column in COLUMNS]
+        cells = [cell(rows["refined"][column], rows["tracked"][column]) for column in COLUMNS]
         for region, metric in PICTURES:
             scored = found.row(found.avatar, region, metric)
             cells.append("" if scored is None else f"{scored.value:.{4 if metric == 'L1' else 2}f}")

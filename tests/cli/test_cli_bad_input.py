@@ -26,6 +26,7 @@ def workshop(tmp_path_factory):
         where.write_text(json.dumps({**json.loads(where.read_text()), "schema_version": 99}))
     for name in ("broken-json", "lost-frame", "untracked", "lost-weights"):
         shutil.copytree(folder / ("avatar" if name == "lost-weights" else "capture"), folder / name)
+    shutil.copytree(folder / "avatar", folder / "alone" / "avatar")
     (folder / "broken-json" / "capture.json").write_text("{")
     next((folder / "lost-frame" / "frames").rglob("*.jpg")).unlink()
     shutil.rmtree(folder / "untracked" / "track")
@@ -97,7 +98,7 @@ BAD = [
     ("train toy-plain {w}/capture -o {w}/text.txt/new", "text.txt"),
     ("train-driver nobody {w}/avatar {w}/other -o {w}/new", "no driver is called nobody"),
     ("train-driver toy-latent {w}/driver {w}/other -o {w}/new", "holds a driver"),
-    ("train-driver toy-latent {w}/avatar {w}/other -o {w}/new", "target"),
+    ("train-driver toy-latent {w}/alone/avatar {w}/other -o {w}/new", "target"),
     ("evaluate {w}/absent {w}/capture", "no headstudio.avatar here"),
     ("evaluate {w}/newer-avatar {w}/capture", "update headstudio"),
     ("evaluate {w}/lost-weights {w}/capture", "missing"),

@@ -171,6 +171,8 @@ def test_the_captures_of_an_avatar_are_found_beside_it_all_or_none(avatar, sourc
         shutil.copytree(source.capture.path, place / source.key[:8])
     (source,) = sources["target"]
     describe(avatar, "latent-avatar", "draft", {"target": (source,)}).save(place / "avatar")
+    (place / "broken").mkdir()
+    (place / "broken" / "capture.json").write_text("{")
     assert captures_beside(place / "avatar") == (place / source.key[:8],)
     shutil.rmtree(place / source.key[:8])
     assert captures_beside(place / "avatar") == ()

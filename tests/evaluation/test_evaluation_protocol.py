@@ -152,7 +152,7 @@ def test_frames_that_were_not_tracked_are_dropped_and_counted(source, head) -> N
 
 def test_a_signal_without_the_needed_channel_is_refused_by_name(source, head) -> None:
     code = latent_of("another")
-    with pytest.raises(HeadstudioError, match="latent@another"):
+    with pytest.raises(HeadstudioError, match="latent_code@another"):
         evaluate(Oracle(head, driven_by=(frozenset({code}),)), source, CONFIG, head)
 
 

@@ -1,5 +1,6 @@
 """`headstudio train-driver`: learn to drive an avatar from a source that does not fit it directly."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from headstudio.cli.console import Display
 from headstudio.cli.options import Common, Result
+from headstudio.errors import HeadstudioError
 from headstudio.training.trainer import TrainerConfig
 
 
@@ -61,7 +63,10 @@ def captures_beside(avatar: Path) -> tuple[Path, ...]:
     used = Avatar.load(avatar).provenance.get("sources", {}).get("target", ())
     wanted = [source["capture"] for source in used]
     folders = sorted(path.parent for path in avatar.absolute().parent.glob("*/capture.json"))
-    found = {Capture.load(folder).identifier: folder for folder in folders}
+    found: dict[str, Path] = {}
+    for folder in folders:
+        with contextlib.suppress(HeadstudioError):  # whatever else lies there is nobody's mistake
+            found.setdefault(Capture.load(folder).identifier, folder)
     return tuple(found[name] for name in wanted) if found.keys() >= set(wanted) else ()
 
 
