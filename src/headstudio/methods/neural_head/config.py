@@ -155,7 +155,7 @@ class NeuralHeadConfig:
     embedder: str | None = None
     """File with weights of a face-recognition network for E_perc; None takes the perceptual loss of this machine."""
     low_precision: bool = True
-    """Compute the networks in bfloat16 while training."""
+    """Compute the texture network in bfloat16 while training."""
 
 
 PRESETS: Mapping[str, NeuralHeadConfig] = {

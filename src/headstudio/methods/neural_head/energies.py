@@ -49,10 +49,10 @@ def normal_energy(
     """E_normal: L1 of the difference of the normals' Laplacians (a normal less the mean of those about it) on skin."""
     size = max(found.shape[-2:])
     skin = skin * (wanted.abs().sum(1, keepdim=True) > 0)
-    laplacians = [normals - _masked_blur(normals, skin, size / 50) for normals in (found, wanted)]
+    ours, theirs = (normals - _masked_blur(normals, skin, size / 50) for normals in (found, wanted))
     # Where the window is mostly empty the mean says little.
     inner = skin * (_blur(skin, size / 50) > 0.5)
-    return ((laplacians[0] - laplacians[1]).abs() * inner).sum() / (3 * inner.sum()).clamp_min(1.0)
+    return _mean_difference(ours, theirs, inner)
 
 
 def orientation_energy(
@@ -62,7 +62,7 @@ def orientation_energy(
 ) -> Float[Tensor, ""]:
     """L1 of the difference of the normals themselves where both show the head."""
     shown = head * (wanted.abs().sum(1, keepdim=True) > 0)
-    return ((found - wanted).abs() * shown).sum() / (3 * shown.sum()).clamp_min(1.0)
+    return _mean_difference(found, wanted, shown)
 
 
 def region_energy(
@@ -124,6 +124,10 @@ def colour_energy(
     weight: Float[Tensor, "batch 1 height width"],
 ) -> Float[Tensor, ""]:
     """E_phot: mean absolute difference where both show the head."""
+    return _mean_difference(found, wanted, weight)
+
+
+def _mean_difference(found: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     return ((found - wanted).abs() * weight).sum() / (3 * weight.sum()).clamp_min(1.0)
 
 

@@ -176,8 +176,7 @@ class NeuralHead(AvatarModel):
     @torch.no_grad()
     def surface(self) -> MeshAsset:
         head = self.shape.head
-        at_rest = torch.zeros_like(self.shape.signals.mean)[None]
-        neutral_m = self.shape.tracked_m() + self.shape.offsets_m(self.shape.signals.mean[None] + at_rest)
+        neutral_m = self.shape.tracked_m() + self.shape.offsets_m(self.shape.signals.mean[None])
         texture = (baked_texture(self, texture_size_px(self.config)) * 255).round().to(torch.uint8)
         return mesh_asset(head, neutral_m[0], texture)
 
