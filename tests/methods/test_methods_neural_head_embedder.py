@@ -87,12 +87,12 @@ def test_it_moves_colours_and_nothing_else(model, batch):
     value.backward()
     reached = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     assert reached and all(any(fnmatch.fnmatchcase(name, one) for one in REACHES["perceptual"]) for name in reached)
-    network = model._perceptual()[0].extractor
+    network = model.perceptual_loss.network.extractor
     assert all(not p.requires_grad and p.grad is None for p in network.parameters())
 
 
 def test_steps_against_its_gradient_lessen_it_and_leave_it_as_it_was(model, batch):
-    network = model._perceptual()[0].extractor
+    network = model.perceptual_loss.network.extractor
     before = {name: value.clone() for name, value in network.state_dict().items()}
     model.requires_grad_(True)
     optimiser = torch.optim.Adam(model.colour.parameters(), lr=2e-3)

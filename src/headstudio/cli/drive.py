@@ -49,7 +49,7 @@ def run(options: Options, display: Display) -> Result:
     avatar, _, at_rest = load_subject(options.avatar)
     output = options.output or options.avatar.with_name(f"{options.avatar.name}-{options.performance.stem}.mp4")
     driver = None if options.driver is None else load_driver(options.driver, avatar)
-    wanted = frozenset().union(*avatar.driven_by) if driver is None else driver.consumes
+    wanted = (driver or avatar).consumes
     work = output.with_name(output.name + ".driving")
     performance, capture = load_performance(options.performance, work, display, wanted)
     motion, warnings = carried_over(performance, avatar, at_rest, options.config, driver)

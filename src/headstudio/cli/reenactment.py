@@ -28,8 +28,7 @@ def write_reenactment(avatar_path: Path, source: "Source", folder: Path, device:
     avatar, _, at_rest = load_subject(avatar_path)
     avatar.to(chosen_device(device))
     frames = [frame for frame in source.capture.held_out_frames if bool(source.track.usable[frame])]
-    wanted = frozenset().union(*avatar.driven_by)
-    performance = Performance(source.motion_with(wanted).select(frames))
+    performance = Performance(source.motion_with(avatar.consumes).select(frames))
     motion, _ = carried_over(performance, avatar, at_rest, DriveConfig(own=True))
     size_px = at_rest.size_px
     grey = torch.full((3, size_px, size_px), BACKGROUND)

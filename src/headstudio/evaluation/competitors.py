@@ -46,8 +46,7 @@ class DrivenAvatar:
 
 def own_signals(avatar: AvatarModel, source: Source) -> tuple[Motion, str]:
     """What a performance itself can drive an avatar with, and what that is: tracked, or encoded from the pictures."""
-    pictured = any(FACE_CROP in wanted for wanted in avatar.driven_by)
-    return source.motion_with({FACE_CROP} if pictured else ()), "encoded" if pictured else "tracked"
+    return source.motion_with(avatar.consumes), "encoded" if FACE_CROP in avatar.consumes else "tracked"
 
 
 def competitors(

@@ -17,6 +17,9 @@ from headstudio.nn.weights import ENVIRONMENT, find_weights, load_extractor
 class FeatureLoss(nn.Module, abc.ABC):
     """A comparison of what an extractor finds in two pictures; a gradient reaches the first alone."""
 
+    extractor: nn.Module
+    """The network that looks; its `name` is what reports call it."""
+
     def forward(
         self,
         prediction: Float[Tensor, "batch 3 height width"],

@@ -214,6 +214,11 @@ class AvatarModel(Trainable):
         """The sets of channels it accepts, preferred first."""
 
     @property
+    def consumes(self) -> frozenset[Channel]:
+        """All channels of which it can make use, as of a driver."""
+        return frozenset[Channel]().union(*self.driven_by)
+
+    @property
     @abc.abstractmethod
     def identity(self) -> HeadIdentity:
         """Whose head it is, for retargeting."""

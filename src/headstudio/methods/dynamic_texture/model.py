@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +17,8 @@ from headstudio.methods.dynamic_texture.baking import bake, topology
 from headstudio.methods.dynamic_texture.config import PRESETS, DynamicTextureConfig
 from headstudio.methods.dynamic_texture.runtime import DynamicTextureRuntime, Painter
 from headstudio.motion.articulation import articulation, camera_pose, mesh_channels, vertices_in_camera
-from headstudio.nn.perceptual import PerceptualLoss, perceptual_loss
+from headstudio.nn.perceptual import perceptual_loss
+from headstudio.nn.picture_loss import PictureLoss
 from headstudio.nn.texture_decoder import TextureDecoder
 from headstudio.records.capture import Annotation
 from headstudio.records.channels import Channel, Channels, Rendering, Scene, View
@@ -56,8 +58,7 @@ class DynamicTexture(AvatarModel):
         self.paints = True
         for name in ("identity_coefficients", "offsets_m", "static", "blend", "light_sh", "harmonics"):
             self.register_buffer(name, torch.zeros(0))
-        self._loss: tuple[nn.Module, str] | None = None  # in a tuple, so that it is no part of the avatar
-        self._loss_names = {"perceptual": "", "extractor": ""}
+        self.perceptual_loss = PictureLoss(partial(perceptual_loss, low_precision=config.low_precision))
         self._layers: MipPyramid | None = None
         self._neutral: Tensor | None = None
         self._bare: Tensor | None = None
@@ -74,9 +75,7 @@ class DynamicTexture(AvatarModel):
             self.light_sh, self.harmonics = baked.light_sh, baked.harmonics
         self.static, self.blend = ((values * 255).round().to(torch.uint8) for values in (baked.static, baked.blend))
         self.painter.measure(self._training_inputs(sources["target"]))
-        loss, description = self._perceptual()
-        name = loss.extractor.name if isinstance(loss, PerceptualLoss) else ""
-        self._loss_names = {"perceptual": description, "extractor": name}
+        self.perceptual_loss.choose()
 
     def stages(self) -> tuple[Stage, ...]:
         config = self.config
@@ -99,22 +98,21 @@ class DynamicTexture(AvatarModel):
         # Where the head is not, prediction and truth are the same picture, so no border is learned from.
         picture = over(rendering.rgb, weight, batch.image)
         l1 = (picture - batch.image).abs().sum() / (3 * weight.sum().clamp_min(1.0))
-        perceptual = self._perceptual()[0].to(picture.device)
-        return {"l1": l1, "perceptual": perceptual(picture, batch.image, batch.valid.float())}
+        return {"l1": l1, "perceptual": self.perceptual_loss(picture, batch.image, batch.valid.float())}
 
     def state(self) -> dict[str, Any]:
-        return {"head": self.head.name, **self._loss_names}
+        return {"head": self.head.name, **self.perceptual_loss.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._build(load_head(state["head"]))
-        self._loss_names = {name: state[name] for name in self._loss_names}
+        self.perceptual_loss.restore(state)
 
     def notes(self) -> tuple[str, ...]:
-        return (f"Perceptual loss: {self._loss_names['perceptual']}.",) if self._loss_names["perceptual"] else ()
+        return self.perceptual_loss.notes()
 
     @property
     def loss_extractors(self) -> frozenset[str]:
-        return frozenset({self._loss_names["extractor"]}) - {""}
+        return self.perceptual_loss.extractors
 
     @property
     def driven_by(self) -> tuple[frozenset[Channel], ...]:
@@ -168,12 +166,6 @@ class DynamicTexture(AvatarModel):
         if self.config.residual:
             return static + blend * painted
         return static + blend * (painted.sigmoid() - static)
-
-    def _perceptual(self) -> tuple[nn.Module, str]:
-        # Made when a step first asks for it: whoever only renders needs no feature network.
-        if self._loss is None:
-            self._loss = perceptual_loss(low_precision=self.config.low_precision)
-        return self._loss
 
     def _paint(self, channels: Channels, view: View) -> Tensor:
         inputs = self.inputs(channels, view)

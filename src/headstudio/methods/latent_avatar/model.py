@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +22,8 @@ from headstudio.methods.latent_avatar.signals import signals_of, tracked_signals
 from headstudio.methods.latent_avatar.terms import Terms
 from headstudio.motion.articulation import camera_pose, mesh_channels
 from headstudio.nn.face_autoencoder import CodeMapping, FaceEncoder
-from headstudio.nn.perceptual import PerceptualLoss, perceptual_loss
+from headstudio.nn.perceptual import perceptual_loss
+from headstudio.nn.picture_loss import PictureLoss
 from headstudio.nn.signal_range import SignalRange
 from headstudio.records.capture import Annotation
 from headstudio.records.channels import FACE_CROP, HEAD_POSE, Channel, Channels, Rendering, Scene, View, latent_of
@@ -57,8 +59,7 @@ class LatentAvatar(AvatarModel):
         for name in ("identity_coefficients", "offsets_m"):
             self.register_buffer(name, torch.zeros(0))
         self.register_buffer("mean_code", torch.zeros(config.encoder.code))
-        self._loss: tuple[nn.Module, str] | None = None  # in a tuple, so that it is no part of the avatar
-        self._loss_names = {"perceptual": "", "extractor": ""}
+        self.perceptual_loss = PictureLoss(partial(perceptual_loss, low_precision=config.low_precision))
 
     def setup(self, sources: Sources) -> None:
         target = sources["target"]
@@ -73,9 +74,7 @@ class LatentAvatar(AvatarModel):
             self.head.grid.restrict(_cut(self.head.grid, target, self.config))
         told = json.dumps([to_plain(self.config), [source.key for source in target], torch.initial_seed()])
         self._space = f"latent-avatar-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
-        loss, description = self._perceptual()
-        name = loss.extractor.name if isinstance(loss, PerceptualLoss) else ""
-        self._loss_names = {"perceptual": description, "extractor": name}
+        self.perceptual_loss.choose()
 
     def stages(self) -> tuple[Stage, ...]:
         return schedule(self.config)
@@ -86,23 +85,23 @@ class LatentAvatar(AvatarModel):
 
     def state(self) -> dict[str, Any]:
         frame = {"middle_m": list(self.head.frame.middle_m), "half_m": list(self.head.frame.half_m)}
-        return {"head": self.tracked_head.name, "space": self._space, "frame": frame, **self._loss_names}
+        return {"head": self.tracked_head.name, "space": self._space, "frame": frame, **self.perceptual_loss.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         frame = HeadFrame(tuple(state["frame"]["middle_m"]), tuple(state["frame"]["half_m"]))
         self._build(load_head(state["head"]), frame)
         self._space = state["space"]
-        self._loss_names = {name: state[name] for name in self._loss_names}
+        self.perceptual_loss.restore(state)
 
     def notes(self) -> tuple[str, ...]:
-        said = [f"Perceptual loss: {self._loss_names['perceptual']}."] if self._loss_names["perceptual"] else []
+        said = list(self.perceptual_loss.notes())
         if not self.encodes:
             said.append("The code is made of all that the tracker estimates: the baseline Coeff+Tri-plane.")
         return tuple(said)
 
     @property
     def loss_extractors(self) -> frozenset[str]:
-        return frozenset({self._loss_names["extractor"]}) - {""}
+        return self.perceptual_loss.extractors
 
     @property
     def latent(self) -> Channel:
@@ -176,10 +175,6 @@ class LatentAvatar(AvatarModel):
         low = self.training and self.config.low_precision
         return torch.autocast(self.mean_code.device.type, torch.bfloat16, enabled=low)
 
-    def perceptual_loss(self, found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
-        """VGG of eq. 4, for pictures in [0, 1] where the mask is 1."""
-        return self._perceptual()[0].to(found.device)(found, wanted, mask)
-
     def render(self, channels: Channels, view: View, scene: Scene) -> Rendering:
         seen = self.seen(self.planes(self.code(channels, view)), channels, view)
         picture = self.enlarged(seen)
@@ -226,12 +221,6 @@ class LatentAvatar(AvatarModel):
     def _training_signals(self, source: Source) -> Float[Tensor, "frames signals"]:
         frames = torch.tensor(usable_training_frames(source))
         return tracked_signals(self.tracked_head, source.motion.at(frames), source.track.view(frames))
-
-    def _perceptual(self) -> tuple[nn.Module, str]:
-        # Made when a step first asks for it: whoever only renders needs no feature network.
-        if self._loss is None:
-            self._loss = perceptual_loss(low_precision=self.config.low_precision)
-        return self._loss
 
 
 @torch.no_grad()

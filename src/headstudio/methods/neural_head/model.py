@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -22,7 +23,8 @@ from headstudio.methods.neural_head.signals import colour_signal, colour_signals
 from headstudio.methods.neural_head.terms import Terms
 from headstudio.motion.articulation import articulation, mesh_channels, vertices_in_camera
 from headstudio.nn.face_features import FaceFeatureLoss, load_face_features
-from headstudio.nn.perceptual import PerceptualLoss, perceptual_loss
+from headstudio.nn.perceptual import perceptual_loss
+from headstudio.nn.picture_loss import PictureLoss
 from headstudio.records.capture import Annotation
 from headstudio.records.channels import Channel, Channels, Rendering, Scene, View
 from headstudio.records.mesh import MeshAsset
@@ -55,8 +57,7 @@ class NeuralHead(AvatarModel):
         self.refines, self.moves = True, True
         self._known: frozenset[Annotation] = frozenset()
         self._scalp = Label.HAIR
-        self._loss: tuple[nn.Module, str] | None = None  # in a tuple, so that it is no part of the avatar
-        self._loss_names = {"perceptual": "", "extractor": ""}
+        self.perceptual_loss = PictureLoss(partial(_picture_loss, config))
 
     def setup(self, sources: Sources) -> None:
         target = sources["target"]
@@ -71,9 +72,7 @@ class NeuralHead(AvatarModel):
             neutral_m = self.shape.tracked_m().detach()
             args = (target[0], self.shape.head, neutral_m, config.base_px, config.base_frames)
             self.colour.start_from(first_texture(*args))
-        loss, description = self._perceptual()
-        name = loss.extractor.name if isinstance(loss, PerceptualLoss | FaceFeatureLoss) else ""
-        self._loss_names = {"perceptual": description, "extractor": name}
+        self.perceptual_loss.choose()
 
     def stages(self) -> tuple[Stage, ...]:
         return schedule(self.config, self._known)
@@ -89,17 +88,17 @@ class NeuralHead(AvatarModel):
             "train_frames": {key: list(listed) for key, listed in frames.items()},
             "known": sorted(a.value for a in self._known),
             "scalp": int(self._scalp),
-            **self._loss_names,
+            **self.perceptual_loss.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._known = frozenset(Annotation(name) for name in state["known"])
         self._scalp = Label(state["scalp"])
         self._build(load_head(state["head"]), state["train_frames"])
-        self._loss_names = {name: state[name] for name in self._loss_names}
+        self.perceptual_loss.restore(state)
 
     def notes(self) -> tuple[str, ...]:
-        said = [f"E_perc: {self._loss_names['perceptual']}."] if self._loss_names["perceptual"] else []
+        said = list(self.perceptual_loss.notes("E_perc"))
         if Annotation.NORMALS not in self._known:
             said.append("No normals were given: the energy of the normals' Laplacian was off.")
         if Annotation.PARSING not in self._known:
@@ -111,7 +110,7 @@ class NeuralHead(AvatarModel):
 
     @property
     def loss_extractors(self) -> frozenset[str]:
-        return frozenset({self._loss_names["extractor"]}) - {""}
+        return self.perceptual_loss.extractors
 
     @property
     def driven_by(self) -> tuple[frozenset[Channel], ...]:
@@ -121,10 +120,6 @@ class NeuralHead(AvatarModel):
     def identity(self) -> HeadIdentity:
         coarse = self.shape.coarse
         return HeadIdentity(coarse.name, self.shape.coefficients, self.shape.person_offsets_m[: coarse.vertices])
-
-    def perceptual_loss(self, found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
-        """E_perc of pictures in [0, 1] where the mask is 1."""
-        return self._perceptual()[0].to(found.device)(found, wanted, mask)
 
     def precision(self) -> torch.autocast:
         """The arithmetic of the networks."""
@@ -217,12 +212,6 @@ class NeuralHead(AvatarModel):
     def vertices_m(self, channels: Channels, view: View) -> Float[Tensor, "batch vertices 3"]:
         """The refined mesh in camera axes; `mesh` has its triangles."""
         return vertices_in_camera(self.shape.head, self.neutral_m(channels), channels, view)
-
-    def _perceptual(self) -> tuple[nn.Module, str]:
-        # Made when a step first asks for it: whoever only renders needs no feature network.
-        if self._loss is None:
-            self._loss = _picture_loss(self.config)
-        return self._loss
 
     def _build(self, head: HeadModel, train_frames: Mapping[str, Sequence[int]]) -> None:
         self.shape = Shape(head, self.config, train_frames)

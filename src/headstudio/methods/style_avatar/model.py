@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from headstudio.methods.style_avatar.config import PRESETS, StyleAvatarConfig
@@ -20,8 +21,9 @@ from headstudio.methods.style_avatar.terms import Terms
 from headstudio.methods.style_avatar.windows import Windows
 from headstudio.motion.articulation import mesh_channels
 from headstudio.nn.discriminator import Discriminator
-from headstudio.nn.perceptual import PerceptualLoss, perceptual_loss
+from headstudio.nn.perceptual import perceptual_loss
 from headstudio.nn.phase_code import phase_code
+from headstudio.nn.picture_loss import PictureLoss
 from headstudio.records.capture import Annotation
 from headstudio.records.channels import Channel, Channels, Rendering, Scene, View
 from headstudio.records.track import HeadIdentity
@@ -47,8 +49,7 @@ class StyleAvatar(AvatarModel):
         """Windows as wide as the capture's crop, for use."""
         self.portrait = build(config)
         self.judge = Discriminator(sizes.discriminator())
-        self._loss: tuple[nn.Module, str] | None = None  # in a tuple, so that it is no part of the avatar
-        self._loss_names = {"perceptual": "", "extractor": ""}
+        self.perceptual_loss = PictureLoss(partial(perceptual_loss, low_precision=config.low_precision))
         self._planes: dict[int, Planes] = {}
         self._last: Terms | None = None
 
@@ -58,9 +59,7 @@ class StyleAvatar(AvatarModel):
         if plates is not None:
             empty = [empty_background(source, self.config.sizes, self.covered_cells) for source in sources["target"]]
             plates.take(first_skins(self.people), torch.stack(empty))
-        loss, description = self._perceptual()
-        name = loss.extractor.name if isinstance(loss, PerceptualLoss) else ""
-        self._loss_names = {"perceptual": description, "extractor": name}
+        self.perceptual_loss.choose()
 
     def stages(self) -> tuple[Stage, ...]:
         return schedule(self.config)
@@ -76,18 +75,18 @@ class StyleAvatar(AvatarModel):
         return found
 
     def state(self) -> dict[str, Any]:
-        return {**self.people.state(), **self._loss_names}
+        return {**self.people.state(), **self.perceptual_loss.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.people = People.restored(state)
-        self._loss_names = {name: state[name] for name in self._loss_names}
+        self.perceptual_loss.restore(state)
 
     def notes(self) -> tuple[str, ...]:
-        return (f"Perceptual loss: {self._loss_names['perceptual']}.",) if self._loss_names["perceptual"] else ()
+        return self.perceptual_loss.notes()
 
     @property
     def loss_extractors(self) -> frozenset[str]:
-        return frozenset({self._loss_names["extractor"]}) - {""}
+        return self.perceptual_loss.extractors
 
     @property
     def driven_by(self) -> tuple[frozenset[Channel], ...]:
@@ -187,13 +186,3 @@ class StyleAvatar(AvatarModel):
         """The arithmetic of the networks."""
         kind = next(self.portrait.parameters()).device.type
         return torch.autocast(kind, torch.bfloat16, enabled=self.training and self.config.low_precision)
-
-    def perceptual_loss(self, found: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
-        """L_percep of pictures in [0, 1]."""
-        return self._perceptual()[0].to(found.device)(found, wanted, valid)
-
-    def _perceptual(self) -> tuple[nn.Module, str]:
-        # Made when a step first asks for it: whoever only renders needs no feature network.
-        if self._loss is None:
-            self._loss = perceptual_loss(low_precision=self.config.low_precision)
-        return self._loss
