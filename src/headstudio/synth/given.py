@@ -106,7 +106,7 @@ def _view(stage: Stage) -> CaptureView:
 def _checksum(stage: Stage) -> str:
     """Of everything that decides the pictures."""
     told = json.dumps({**asdict(stage.config), "looks": asdict(stage.person.looks)}, sort_keys=True)
-    told += f"{len(stage.performance)} {0 if stage.hair is None else len(stage.hair.points_m)}"
+    told += f"{len(stage.performance)} {0 if stage.hair is None else len(stage.hair.points_m)} {stage.unrigged is None}"
     return hashlib.sha256(told.encode()).hexdigest()
 
 

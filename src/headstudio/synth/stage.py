@@ -20,6 +20,7 @@ from headstudio.synth.performance import Performance
 from headstudio.synth.person import SyntheticPerson
 from headstudio.synth.rigid import RigidMesh
 from headstudio.synth.torso import dress
+from headstudio.synth.unrigged import Unrigged
 
 TORSO_SHARE = 0.15
 """Part of a head turn that the shoulders take."""
@@ -47,6 +48,8 @@ class Stage:
     T_camera_head: Float[Tensor, "frames 4 4"]
     undrawn: Bool[Tensor, " triangles"] | None = None
     """Triangles of the head that are not drawn, as those that a shirt covers."""
+    unrigged: Unrigged | None = None
+    """What the skin does beside all that the head model can."""
 
     @classmethod
     def build(cls, config: SynthConfig, head: HeadModel | None = None) -> "Stage":
@@ -79,12 +82,18 @@ class Stage:
             T_camera_head,
         )
 
+    def beyond_the_rig(self) -> "Stage":
+        """The same actor in the same performance, whose skin also does what no rig has."""
+        found = Unrigged.of(self.head, self.neutral_m, self.anatomy, self.performance.times_s)
+        return replace(self, unrigged=found)
+
     def performing(self, performance: Performance) -> "Stage":
         """The same actor in the same place, who does something else."""
         pivot = _neck_joint(self.head, self.neutral_m)
         neck_rad, T_camera_head = _poses(performance, pivot, self.anatomy, self.lens, self.config.head_share)
         articulation = self.head.from_arkit(performance.arkit)._replace(neck_rad=neck_rad)
-        return replace(self, performance=performance, articulation=articulation, T_camera_head=T_camera_head)
+        moved = replace(self, performance=performance, articulation=articulation, T_camera_head=T_camera_head)
+        return moved if self.unrigged is None else moved.beyond_the_rig()
 
     def articulated(self, frame: int) -> Articulation:
         """The state of one frame, batched by one."""
@@ -92,7 +101,8 @@ class Stage:
 
     def head_vertices(self, frame: int) -> Float[Tensor, "vertices 3"]:
         """The posed head of one frame in the head frame."""
-        return self.head.pose(self.neutral_m[None], self.articulated(frame))[0]
+        neutral_m = self.neutral_m if self.unrigged is None else self.neutral_m + self.unrigged.at(frame)
+        return self.head.pose(neutral_m[None], self.articulated(frame))[0]
 
     def shoulders(self, frame: int, points_m: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3"]:
         """Points that are rigid with the shoulders, in the skull's frame."""

@@ -16,6 +16,12 @@ class Ramp:
     geometric: bool = False
     """Interpolate the logarithm instead of the value."""
 
+    @classmethod
+    def falling(cls, steps: int, last: float) -> "Ramp":
+        """1 in the first half of so many steps, then down to `last`, as a learning rate does."""
+        middle = max(steps // 2, 1)
+        return cls(((middle, 1.0), (max(steps, middle + 1), last)), geometric=True)
+
     def __call__(self, step: int) -> float:
         """The value at a step."""
         before = [p for p in self.points if p[0] <= step]

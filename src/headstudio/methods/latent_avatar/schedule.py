@@ -34,13 +34,12 @@ def schedule(config: LatentAvatarConfig) -> tuple[Stage, ...]:
     }
     if config.has_fine_mask:
         losses["fine_mask"] = config.mask_weight
-    whole, middle = max(config.steps, 2), max(config.steps // 2, 1)
     player = Player(
         "head",
         learned + PLANES + DENSITY + VALUES + LARGE,
         {name: weight for name, weight in losses.items() if weight > 0},
         Optimiser(learning_rate=config.learning_rate),
-        schedule=Ramp(((middle, 1.0), (whole, config.last_rate)), geometric=True),
+        schedule=Ramp.falling(config.steps, config.last_rate),
         ema=config.ema,
     )
     encoded = config.code == "encoded"

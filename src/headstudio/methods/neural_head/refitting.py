@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import torch
 
+from headstudio.methods.neural_head.config import Pace
 from headstudio.methods.neural_head.model import NeuralHead
 from headstudio.methods.neural_head.residuals import Residuals, corrected, corrected_pose
-from headstudio.methods.neural_head.schedule import GAZE, HEAD, slowing, step_of_size
+from headstudio.methods.neural_head.schedule import GAZE, HEAD, step_of_size
 from headstudio.motion.articulation import articulation
 from headstudio.records.channels import ARKIT, HEAD_POSE, JAW, expression_of
 from headstudio.records.channels import GAZE as GAZE_CHANNEL
@@ -20,7 +21,7 @@ from headstudio.records.motion import Motion
 from headstudio.training.batches import BatchStream
 from headstudio.training.contract import Source
 from headstudio.training.players import ActivePlayer, free_only
-from headstudio.training.stages import Player, Stage, at
+from headstudio.training.stages import Player, Ramp, Stage, at
 
 _NAME = "refitting"
 
@@ -62,7 +63,7 @@ def _fit(model: NeuralHead, source: Source, steps: int, learning_rate: float) ->
     terms = ("landmarks", "lids", "normals", "orientation", "semantics", "hair", "silhouette", "l1", "prior")
     moved = tuple(name for name in HEAD + GAZE if not name.endswith("identity"))
     losses = {name: weights[name] for name in terms if name in weights}
-    player = Player(_NAME, moved, losses, step_of_size(learning_rate), slowing(steps))
+    player = Player(_NAME, moved, losses, step_of_size(learning_rate), Ramp.falling(steps, Pace.last_rate))
     stage = Stage(_NAME, steps, (player,), replace(joint.sampler, batch_size=1))
     frozen = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     active = ActivePlayer(player, model)

@@ -54,16 +54,11 @@ def step_of_size(learning_rate: float) -> Optimiser:
     return Optimiser("adam", learning_rate, betas=(0.0, 0.9))
 
 
-def slowing(steps: int, last_rate: float = Pace.last_rate) -> Ramp:
-    """The factor on a learning rate that falls in the second half of so many steps."""
-    return Ramp(((steps // 2, 1.0), (steps, last_rate)), geometric=True)
-
-
 def _stage(name: str, number: int, pace: Pace, config: NeuralHeadConfig, known: frozenset[Annotation]) -> Stage:
     weights = _weights(config, number, pace.steps, known)
     joint = number == 2
     head_terms = ("landmarks", "lids", "prior", *(_PICTURES if config.thorough_head else ()))
-    slower = slowing(pace.steps, pace.last_rate)
+    slower = Ramp.falling(pace.steps, pace.last_rate)
     players = (
         _player(
             "offsets", OFFSETS, (*_SHAPE, "l1") if joint else _SHAPE, weights, Optimiser("adam", pace.offsets), slower
