@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from headstudio.errors import HeadstudioError
 from headstudio.geometry.camera import Camera
 from headstudio.geometry.rigid import from_rotation, rigid
 from headstudio.heads import load_head
@@ -61,7 +62,7 @@ def transferred(
     motion = _placed(performance.motion, at_rest)
     if not config.own:
         rest = find_neutral(motion).channels
-        ratio = 1.0 if performance.identity is None else _size_ratio(avatar.identity, performance.identity)
+        ratio = 1.0 if performance.identity is None else size_ratio(avatar.identity, performance.identity)
         head = load_head(avatar.identity.head)
         motion = retarget(motion, rest, at_rest.channels, head, config.retarget, ratio)
     return motion, range_warnings(motion, at_rest.covered)
@@ -86,12 +87,23 @@ def carried_over(
 @torch.no_grad()
 def predicted(driver: Driver, motion: Motion) -> dict[Channel, Tensor]:
     """What a driver makes of a whole performance: the loop of its steps, from rest."""
+    lacking = sorted(str(channel) for channel in driver.consumes - motion.channels.keys())
+    if lacking:
+        raise HeadstudioError(
+            f"this driver reads {', '.join(lacking)}, which the performance does not have",
+            next_step="drive with a video or a capture",
+        )
     device = next((p.device for p in driver.parameters()), torch.device("cpu"))
     state, steps = driver.start(1), []
     for frame in range(len(motion)):
         produced, state = driver.step(to_device(motion.at([frame]), device), state)
         steps.append(produced)
     return {channel: torch.cat([step[channel] for step in steps]).cpu() for channel in driver.produces}
+
+
+def size_ratio(target: HeadIdentity, driver: HeadIdentity) -> float:
+    """Size of one person's face over another's; scales the driver's displacements."""
+    return head_size_ratio(_face_m(target), _face_m(driver))
 
 
 def orbit_view(at_rest: AtRest, size_px: int, yaw_deg: float = 0.0, pitch_deg: float = 0.0) -> View:
@@ -144,10 +156,6 @@ def _placed(motion: Motion, at_rest: AtRest) -> Motion:
     if HEAD_POSE in motion.channels or HEAD_ROTATION in motion.channels:
         return motion
     return motion.with_channels({HEAD_POSE: at_rest.channels[HEAD_POSE].expand(len(motion), 4, 4)})
-
-
-def _size_ratio(target: HeadIdentity, driver: HeadIdentity) -> float:
-    return head_size_ratio(_face_m(target), _face_m(driver))
 
 
 def _face_m(identity: HeadIdentity) -> Float[Tensor, "vertices 3"]:
