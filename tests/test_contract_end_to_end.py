@@ -76,6 +76,7 @@ def trained(kind, name, sources, folder, avatar=None):
 
 def total_loss(model, sources):
     """What the first player of the first stage minimises, on fixed batches."""
+    model.attach(sources)
     stage = model.stages()[0]
     player = stage.players[0]
     stream = BatchStream(sources, stage, 123, 0, torch.device("cpu"))

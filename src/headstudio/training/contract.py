@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
+import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from headstudio.records.capture import Annotation, Capture
-from headstudio.records.channels import FACE_CROP, Channel, Channels, Rendering, Scene, View
+from headstudio.records.channels import FACE_CROP, Channel, Channels, Rendering, Scene, View, to_device
 from headstudio.records.mesh import MeshAsset
 from headstudio.records.motion import Motion
 from headstudio.records.scan import Scan
@@ -111,6 +112,10 @@ class Trainable(nn.Module, abc.ABC):
     def setup(self, sources: Sources) -> None:
         """Allocate what depends on the data. Runs once before training and never when weights are loaded."""
 
+    def attach(self, sources: Sources) -> None:
+        """Told the sources after `setup`, and again when a stopped training goes on: for what is read from captures
+        step by step and belongs in no checkpoint."""
+
     @abc.abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """The schedule."""
@@ -203,6 +208,9 @@ class Runtime(abc.ABC):
         return None
 
 
+_CODED_AT_ONCE = 32
+
+
 class AvatarModel(Trainable):
     """A method: a trained head that can be rendered."""
 
@@ -234,6 +242,18 @@ class AvatarModel(Trainable):
     def encode(self, channels: Channels) -> dict[Channel, Tensor]:
         """Its own latent code of pictures of its own person; empty for avatars that have none."""
         return {}
+
+    def codes(self, source: Source) -> dict[Channel, Tensor]:
+        """Its own latent code of every frame of a capture of its own person: what drivers learn to say."""
+        signals = source.motion_with(self.consumes)
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        found: dict[Channel, list[Tensor]] = {}
+        with torch.no_grad():
+            for start in range(0, len(signals), _CODED_AT_ONCE):
+                some = signals.at(range(start, min(start + _CODED_AT_ONCE, len(signals))))
+                for channel, values in self.encode(to_device(some, device)).items():
+                    found.setdefault(channel, []).append(values.cpu())
+        return {channel: torch.cat(values) for channel, values in found.items()}
 
     def surface(self) -> MeshAsset:
         """The textured, morphable mesh of avatars that declare SURFACE."""

@@ -116,6 +116,7 @@ class Trainer:
             self.model.restore(content["state"])
             checkpoint.replace_tensors(self.model, _under(tensors, "model/"))
             self.averages = _under(tensors, "final_average/")
+        self.model.attach(self.sources)
         self.model.to(device).train()
         return tensors
 
