@@ -29,6 +29,23 @@ def extract_audio(video: Path, target: Path, start_s: Fraction, end_s: Fraction)
     return True
 
 
+def heard(video: Path, start_s: Fraction, end_s: Fraction, rate_hz: int) -> np.ndarray:
+    """The first audio stream between two times of the file's clock as mono samples; empty when it holds nothing there.
+
+    Raises:
+        IndexError: where the file has no sound.
+    """
+    import av
+    from scipy.signal import resample_poly
+
+    with av.open(str(video)) as source:
+        rate = source.streams.audio[0].codec_context.sample_rate
+        pieces = [piece.mean(0) for piece in _pieces(source, start_s, end_s)]
+    samples = np.concatenate(pieces).astype(np.float64) if pieces else np.zeros(0)
+    ratio = Fraction(rate_hz, rate)
+    return resample_poly(samples, ratio.numerator, ratio.denominator) if len(samples) else samples
+
+
 def _encode(sink: Any, rate: int, first: np.ndarray, rest: Iterator[np.ndarray]) -> None:
     import av
 

@@ -74,12 +74,17 @@ def film(
         renderer = renderer_of()
         stage = renderer.stage
     with replacing_folder(Path(output)) as folder:
-        form = VideoFormat(config.width_px, config.height_px, config.fps, config.crf, config.rotation_deg)
-        frames = _rendered(renderer, progress)
-        write_video(folder / "actor.mp4", frames, stage.performance.times_s, form, _voice(stage))
-        _save_picture(folder / "albedo.png", renderer.appearance.albedo)
-        tell(stage).save(folder, config_json(stage))
+        write_film(folder, renderer, progress, _voice(stage))
     return SyntheticActor(Path(output), config)
+
+
+def write_film(folder: Path, renderer: FrameRenderer, progress: Progress, voice: np.ndarray | None) -> None:
+    """Write the files of a `SyntheticActor` into a folder; `voice` is mono sound at `voice.RATE_HZ`."""
+    stage, config = renderer.stage, renderer.stage.config
+    form = VideoFormat(config.width_px, config.height_px, config.fps, config.crf, config.rotation_deg)
+    write_video(folder / "actor.mp4", _rendered(renderer, progress), stage.performance.times_s, form, voice)
+    _save_picture(folder / "albedo.png", renderer.appearance.albedo)
+    tell(stage).save(folder, config_json(stage))
 
 
 def _check(config: SynthConfig) -> None:
