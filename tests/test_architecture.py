@@ -23,8 +23,9 @@ FLOORS = {
     1: ("records", "heads", "render"),
     2: ("capture", "motion", "synth"),
     3: ("tracking", "texture", "training", "datasets", "protocols"),
-    4: ("methods", "drivers", "scan"),
+    4: ("methods", "drivers", "encoders", "scan"),
     5: ("evaluation", "export", "report"),
+    6: ("live",),
     7: ("cli",),
     8: ("__main__",),
 }
@@ -90,7 +91,7 @@ def relative_imports(module: Module) -> Iterator[str]:
 
 
 def method_names(module: Module) -> Iterator[str]:
-    if module.room in ("methods", "drivers", "cli"):
+    if module.room in ("methods", "drivers", "encoders", "cli"):
         return
     named = {point.value.split(":")[1] for kind in registry.KINDS for point in registry.registered(kind).values()}
     named |= {name for kind in registry.KINDS for name in registry.registered(kind)}

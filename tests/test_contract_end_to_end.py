@@ -79,7 +79,7 @@ def total_loss(model, sources):
     model.attach(sources)
     stage = model.stages()[0]
     player = stage.players[0]
-    stream = BatchStream(sources, stage, 123, 0, torch.device("cpu"))
+    stream = BatchStream(sources, stage, 123, 0, torch.device("cpu"), model.signals)
     totals = []
     for step in range(4):
         torch.manual_seed(step)
@@ -213,5 +213,5 @@ def test_an_encoder_goes_the_whole_way(name, short, actor_source, tmp_path):
     before = untrained_loss("encoders", name, sources)
     encoder = build(Avatar.load(trained("encoders", name, sources, tmp_path)))
     assert isinstance(encoder, Encoder) and total_loss(encoder, sources) < before
-    produced = encoder.encode(actor_source.motion.at([0, 1]))
+    produced = encoder.encode(actor_source.motion_with(encoder.consumes).at([0, 1]))
     assert produced.keys() == encoder.produces and all(len(value) == 2 for value in produced.values())

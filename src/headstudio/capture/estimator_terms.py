@@ -3,12 +3,13 @@
     {"schema": "headstudio.estimator", "schema_version": 1,
      "mean": [0.485, 0.456, 0.406], "deviation": [0.229, 0.224, 0.225], "bgr": false, "size_px": 512,
      "labels": ["background", "skin", "skin", "eyes", "hair", "cloth"],
-     "axes": ["x", "-y", "-z"]}
+     "axes": ["x", "-y", "-z"], "output": "features", "margin": 1.25}
 
 All fields may be left out. `labels` names, for each class of a parser in its order, one of background, skin, neck,
 ears, eyes, mouth, hair, cloth and unknown. `axes` names, for a network or a folder of normals, which of its channels
 (x, y, z for the first, second, third; with a minus sign where it points the other way) are the camera's right, down
-and forward.
+and forward. `output` names the output to read of an ONNX file that has several. `margin` is, for a network that sees a
+face alone, the side of its square over that of the face from brows to chin.
 """
 
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ _CELEBAMASK = (
 """The order that most parsers trained on CelebAMask-HQ have (face-parsing.PyTorch's README): background, skin, two
 brows, two eyes, glasses, two ears, earring, nose, mouth, two lips, neck, necklace, cloth, hair, hat. What is worn on
 the head counts as what it lies on, a hat as hair, as in the code of Grassal et al. 2022."""
-_FIELDS = ("schema", "schema_version", "mean", "deviation", "bgr", "size_px", "labels", "axes")
+_FIELDS = ("schema", "schema_version", "mean", "deviation", "bgr", "size_px", "labels", "axes", "output", "margin")
 _AXES = ("x", "y", "z")
 _LARGEST_SIDE_PX = 4096
 
@@ -55,6 +56,10 @@ class EstimatorTerms:
     picture: PictureTerms = field(default_factory=PictureTerms)
     labels: tuple[Label, ...] = tuple(Label[name.upper()] for name in _CELEBAMASK)
     axes: Axes = field(default_factory=Axes)
+    output: str | None = None
+    """Name of the output to read; None takes the first."""
+    margin: float = 1.25
+    """Side of the square around a face over that of the face (1.25 in DECA's code)."""
 
 
 def terms_beside(path: Path) -> EstimatorTerms:
@@ -76,7 +81,8 @@ def terms_beside(path: Path) -> EstimatorTerms:
     if min(picture.deviation) <= 0:
         _refuse("a deviation must be positive", where)
     labels = _labels(content["labels"], where) if "labels" in content else EstimatorTerms().labels
-    return EstimatorTerms(picture, labels, _axes(content["axes"], where) if "axes" in content else Axes())
+    axes = _axes(content["axes"], where) if "axes" in content else Axes()
+    return EstimatorTerms(picture, labels, axes, _output(content, where), _margin(content, where))
 
 
 def _three(content: dict[str, Any], name: str, usual: tuple[float, float, float], where: Path) -> Any:
@@ -99,6 +105,20 @@ def _size(content: dict[str, Any], usual: int, where: Path) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 16 <= value <= _LARGEST_SIDE_PX:
         _refuse(f"size_px must be a whole number from 16 to {_LARGEST_SIDE_PX}", where)
     return value
+
+
+def _output(content: dict[str, Any], where: Path) -> str | None:
+    value = content.get("output")
+    if value is not None and not isinstance(value, str):
+        _refuse("output must be the name of an output", where)
+    return value
+
+
+def _margin(content: dict[str, Any], where: Path) -> float:
+    value = content.get("margin", EstimatorTerms.margin)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0.5 <= value <= 4:
+        _refuse("margin must be a number from 0.5 to 4", where)
+    return float(value)
 
 
 def _labels(names: Any, where: Path) -> tuple[Label, ...]:

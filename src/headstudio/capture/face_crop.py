@@ -106,6 +106,18 @@ def face_transform(landmarks_px: Float[np.ndarray, "478 3"]) -> Float[np.ndarray
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
+def aligned_landmarks(landmarks_px: Float[np.ndarray, "478 3"]) -> Float[Tensor, "478 3"]:
+    """The values of the channel `FACE_LANDMARKS`: landmarks of a picture in pixels of its crop; 0 without a face."""
+    T_crop_image = face_transform(landmarks_px)
+    if not np.isfinite(T_crop_image).all():
+        return torch.zeros(landmarks_px.shape)
+    # Rounded first, as `face_transform` does: live and stored landmarks shall give the same numbers.
+    stored = landmarks_px.astype(np.float32).astype(np.float64)
+    there = stored[:, :2] @ T_crop_image[:, :2].T + T_crop_image[:, 2]
+    depth = stored[:, 2:] * np.hypot(*T_crop_image[:, 0])
+    return torch.from_numpy(np.concatenate([there, depth], axis=1)).float()
+
+
 def crop_face(
     image_rgb: UInt8[np.ndarray, "height width 3"],
     landmarks_px: Float[np.ndarray, "478 3"],

@@ -39,11 +39,12 @@ class PictureTerms:
     """Side of the input where the network leaves it open."""
 
 
-def load_network(path: Path, terms: PictureTerms | None = None) -> "Network":
+def load_network(path: Path, terms: PictureTerms | None = None, output: str | None = None) -> "Network":
     """Open a network file by its ending: `.onnx` or `.tflite`.
 
     Args:
         terms: how it wants its picture; by default colours in [-1, 1].
+        output: name of the output to read, of ONNX files; the first when not given.
     """
     path = Path(path)
     if not path.is_file():
@@ -51,7 +52,7 @@ def load_network(path: Path, terms: PictureTerms | None = None) -> "Network":
     runners = {".onnx": _OnnxRunner, ".tflite": _LiteRunner}
     if path.suffix.lower() not in runners:
         raise HeadstudioError("unknown kind of model file", where=path, next_step="give an .onnx or .tflite file")
-    return Network(runners[path.suffix.lower()](path), path, terms or PictureTerms())
+    return Network(runners[path.suffix.lower()](path, output), path, terms or PictureTerms())
 
 
 class Network:
@@ -74,7 +75,7 @@ class Network:
         self._size = (width or terms.size_px, height or terms.size_px)
 
     def estimate(self, image_rgb: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width channels"]:
-        """The network's first output at the picture's resolution."""
+        """The output that is read, at the picture's resolution."""
         result = self.answer(image_rgb)
         result = result[..., None] if result.ndim == 2 else result
         result = result.transpose(1, 2, 0) if self._channels_first else result
@@ -83,7 +84,7 @@ class Network:
         return resized.reshape(height, width, -1)
 
     def answer(self, image_rgb: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "..."]:
-        """The network's first output as it is, of the one picture."""
+        """The output that is read, as it is, of the one picture."""
         small = cv2.resize(image_rgb, self._size, interpolation=cv2.INTER_AREA)
         small = small[..., ::-1] if self._terms.bgr else small
         mean, deviation = (np.array(v, np.float32) for v in (self._terms.mean, self._terms.deviation))
@@ -121,7 +122,7 @@ class _Runner(Protocol):
 
 
 class _OnnxRunner:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, output: str | None = None) -> None:
         try:
             import onnxruntime
         except ImportError:
@@ -136,13 +137,23 @@ class _OnnxRunner:
             ) from None
         self._name = self._session.get_inputs()[0].name
         self.input_shape = list(self._session.get_inputs()[0].shape)
+        named = [found.name for found in self._session.get_outputs()]
+        self._output = named[0] if output is None else output
+        if self._output not in named:
+            raise HeadstudioError(
+                f"the model has no output {output}", where=path, next_step=f"name one of: {', '.join(named)}"
+            )
 
     def __call__(self, value: np.ndarray) -> np.ndarray:
-        return np.asarray(self._session.run(None, {self._name: value})[0])
+        return np.asarray(self._session.run([self._output], {self._name: value})[0])
 
 
 class _LiteRunner:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, output: str | None = None) -> None:
+        if output is not None:
+            raise HeadstudioError(
+                "outputs are chosen by name in ONNX files only", where=path, next_step="take `output` out of its JSON"
+            )
         try:
             interpreter = importlib.import_module("ai_edge_litert.interpreter")  # optional, not for all platforms
         except ImportError:

@@ -20,6 +20,7 @@ VERBS = {
     "annotate": "labels (skin, hair, ears ...) and normals for every pixel of a tracked capture",
     "train": "a tracked capture becomes an avatar, by a method of your choice",
     "train-driver": "learn to drive an avatar from a source that does not fit it directly",
+    "train-encoder": "learn to read expressions off any face, from synthetic people",
     "evaluate": "numbers on the held-out frames",
     "drive": "an avatar re-enacts a video, a capture or an ARKit recording",
     "motion": "performances as files: convert, trim, loop, blend, resample, smooth, retarget",

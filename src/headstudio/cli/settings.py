@@ -21,7 +21,7 @@ from headstudio.errors import HeadstudioError
 if TYPE_CHECKING:
     from headstudio.training.train import Recipe
 
-Kind: TypeAlias = Literal["methods", "drivers"]
+Kind: TypeAlias = Literal["methods", "drivers", "encoders"]
 
 UNITS = ("s", "px", "deg", "m")
 """Suffixes of field names that may be left out of an option's name."""

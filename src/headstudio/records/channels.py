@@ -50,11 +50,20 @@ GAZE = Channel("gaze_rotation", "skull", "rad")
 """(..., 2, 3) rotation vectors of the left and the right eyeball (the person's left first)."""
 FACE_CROP = Channel("face_crop", "aligned-128", "srgb")
 """(..., 3, 128, 128) the aligned face crop in [0, 1], black outside the face (`headstudio.capture.face_crop`)."""
+FACE_LANDMARKS = Channel("face_landmarks", "aligned-128", "px")
+"""(..., 478, 3) the detector's landmarks in pixels of that crop, depth in the same scale; all 0 without a face."""
+BLENDSHAPES = Channel("blendshapes", "mediapipe-52", "weight")
+"""(..., 52) what MediaPipe's blendshape network says, in the order of `ARKIT`; all 0 where no face was found."""
 
 
 def expression_of(rig: str) -> Channel:
     """The expression coefficients of a named head model, in that model's own order."""
     return Channel("expression", rig, "weight")
+
+
+def features_of(network: str) -> Channel:
+    """What a network of the user's says of a picture of a face; all 0 where no face was found."""
+    return Channel("features", network, "code")
 
 
 def latent_of(identifier: str) -> Channel:

@@ -1,7 +1,7 @@
 """Batches as a pure function of (seed, stage, step): nothing to save, nothing to restore, decoded ahead of use."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from headstudio.errors import HeadstudioError
 from headstudio.records.capture import Annotation
-from headstudio.records.channels import FACE_CROP, Channel, Scene, to_device
+from headstudio.records.channels import FACE_CROP, Channel, Channels, Scene, to_device
 from headstudio.training.annotation_store import AnnotationStore
 from headstudio.training.contract import Batch, Role, Source, Sources
 from headstudio.training.stages import Player, Sampler, Stage
@@ -55,10 +55,20 @@ class FrameStore:
 class BatchStream:
     """The batches of one stage for one rank, assembled by a worker one step ahead."""
 
-    def __init__(self, sources: Sources, stage: Stage, seed: int, rank: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        stage: Stage,
+        seed: int,
+        rank: int,
+        device: torch.device,
+        signals: Callable[[Source], Channels] = lambda _: {},
+    ) -> None:
         self._stage, self._seed, self._rank, self._device = stage, seed, rank, device
         roles = {player.role for player in stage.players}
-        self._pools = {role: [_Pool(s, stage.sampler, role) for s in sources.get(role, ())] for role in roles}
+        self._pools = {
+            role: [_Pool(s, stage.sampler, role, signals(s)) for s in sources.get(role, ())] for role in roles
+        }
         for role, pools in self._pools.items():
             if not pools:
                 raise HeadstudioError(
@@ -90,9 +100,9 @@ class BatchStream:
 class _Pool:
     """The training frames of one source and how to draw from them."""
 
-    def __init__(self, source: Source, sampler: Sampler, role: Role) -> None:
+    def __init__(self, source: Source, sampler: Sampler, role: Role, signals: Channels) -> None:
         self.source, self.sampler = source, sampler
-        self.motion = source.motion
+        self.motion = source.motion.with_channels(signals)
         size_px = sampler.size_px or source.capture.size_px
         self.store = FrameStore(source, size_px) if sampler.images else None
         wanted = sampler.annotations & source.capture.annotations if sampler.images else frozenset()

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from headstudio.records.capture import Annotation, Capture
-from headstudio.records.channels import FACE_CROP, Channel, Channels, Rendering, Scene, View, to_device
+from headstudio.records.channels import Channel, Channels, Rendering, Scene, View, to_device
 from headstudio.records.mesh import MeshAsset
 from headstudio.records.motion import Motion
 from headstudio.records.scan import Scan
@@ -43,12 +43,10 @@ class Source:
         return self.track.motion()
 
     def motion_with(self, wanted: Collection[Channel]) -> Motion:
-        """The tracked signals and, if wanted, the aligned face crops, which are large and read from the pictures."""
-        if FACE_CROP not in wanted:
-            return self.motion
-        from headstudio.capture.face_crop import face_crops
+        """The tracked signals, and of the wanted ones those that are read from the pictures of the face."""
+        from headstudio.capture.face_signals import face_signals  # OpenCV is slow to import
 
-        return self.motion.with_channels({FACE_CROP: face_crops(self.capture).signal()})
+        return self.motion.with_channels(face_signals(self.capture, wanted))
 
 
 Sources: TypeAlias = Mapping[Role, tuple[Source, ...]]
@@ -119,6 +117,10 @@ class Trainable(nn.Module, abc.ABC):
     @abc.abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """The schedule."""
+
+    def signals(self, source: Source) -> dict[Channel, Tensor]:
+        """Signals of all frames of a source that it works out once, when a stage begins; batches bring them along."""
+        return {}
 
     @abc.abstractmethod
     def losses(self, batch: Batch, stage: Stage, player: Player) -> dict[str, Tensor]:
@@ -285,7 +287,8 @@ class Encoder(Trainable):
 class Driver(Trainable):
     """Turns a source's signals into the channels of one avatar, frame after frame."""
 
-    consumes: ClassVar[frozenset[Channel]]
+    consumes: frozenset[Channel]
+    """What it reads; of one that is built, what its configuration makes it read."""
     context: ClassVar[int] = 1
     """Frames of memory."""
 

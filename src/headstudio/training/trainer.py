@@ -167,7 +167,12 @@ class _Session:
             for active in self.players:
                 active.unpack(tensors)
         stream = BatchStream(
-            self.trainer.sources, self.stage, self.config.seed, self.fabric.global_rank, self.fabric.device
+            self.trainer.sources,
+            self.stage,
+            self.config.seed,
+            self.fabric.global_rank,
+            self.fabric.device,
+            self.model.signals,
         )
         with (
             contextlib.closing(stream),
