@@ -131,7 +131,7 @@ def table(output: Path, clips: list[str], seeds: int) -> list[str]:
 
 
 def _lines(clip: str, row: str, seed: int, folder: Path) -> list[str]:
-    evaluation = Evaluation.load(folder / "evaluation")
+    evaluation = Evaluation.load(folder / "evaluation" / "evaluation.json")
     kid = storage.read_json(folder / "kid.json", SCHEMA, VERSION)
     shown = [(row, evaluation.avatar, "avatar")]
     if row == "full" and seed == 0:

@@ -19,6 +19,7 @@ Normalisation: TypeAlias = Literal["variance", "deviation", "none"]
 
 _SMALLEST_SIDE = 8
 _LEAST_SPREAD = 1e-6
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,18 @@ class FaceEncoder(nn.Module):
         variance = code.square().mean(1, keepdim=True)
         spread = variance if self.config.normalisation == "variance" else variance.sqrt()
         return code / (spread + _LEAST_SPREAD)
+
+    @torch.no_grad()
+    def spread(self, crops: Float[Tensor, "crops 3 side side"]) -> None:
+        """Start so that each number of the codes of these crops has mean 0 and deviation 1.
+
+        Aligned crops of one face are nearly equal, and so are their codes at a random start; a style made of them
+        hardly changes anything. Initialisation by data, as Mishkin and Matas 2016 (section 3) do it for every layer.
+        """
+        found = torch.cat([self.output(self.maps(some - 0.5).flatten(1)) for some in crops.split(_AT_ONCE)])
+        deviation = found.std(0).clamp_min(_LEAST_SPREAD)
+        self.output.weight /= deviation[:, None]
+        self.output.bias.sub_(found.mean(0)).div_(deviation)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,9 @@ class LatentAvatarConfig:
     """Aligned crops of 128 px to codes of 128 (section 5.1). Deterministic: the published "variational" encoder has
     neither sampling nor divergence either. It subtracts 0.5 itself, so nobody can subtract it twice, as the published
     self re-enactment does."""
+    spread_frames: int = 64
+    """Training frames whose codes are spread before training: mean 0 and deviation 1 in each number, since codes of
+    nearly equal crops hardly move a head. 0, as in the paper: they start as they come."""
     input_noise: float = 0.05
     """Noise on the crops in training (published: 0.05), so that foreign pictures do not break the encoder; for the
     baseline in standard deviations of its signals."""
@@ -150,6 +153,7 @@ PRESETS: Mapping[str, LatentAvatarConfig] = {
         # Divided by the variance as published; the generator does not notice, as it normalises its style.
         encoder=FaceEncoderConfig(code=128),
         generator=_generator(128, 32, 256, 32768),
+        spread_frames=0,
         own_planes=False,
         start_shape=False,
         volume=VolumeFieldConfig(),

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -70,6 +70,8 @@ class LatentAvatar(AvatarModel):
         neutral_m = tracked.neutral(self.identity_coefficients[None], self.offsets_m[None])[0]
         self._build(tracked, HeadFrame.of(tracked, neutral_m))
         self.signal_range.measure(torch.cat([self._training_signals(source) for source in target]))
+        if self.encodes and self.config.spread_frames:
+            self.encoder.spread(_crops(target, self.config.spread_frames))
         if self.head.grid is not None and self.config.matte_frames:
             self.head.grid.restrict(_cut(self.head.grid, target, self.config))
         told = json.dumps([to_plain(self.config), [source.key for source in target], torch.initial_seed()])
@@ -221,6 +223,15 @@ class LatentAvatar(AvatarModel):
     def _training_signals(self, source: Source) -> Float[Tensor, "frames signals"]:
         frames = torch.tensor(usable_training_frames(source))
         return tracked_signals(self.tracked_head, source.motion.at(frames), source.track.view(frames))
+
+
+def _crops(sources: Sequence[Source], frames: int) -> Float[Tensor, "crops 3 side side"]:
+    """Face crops of some training frames of each source."""
+    found = []
+    for source in sources:
+        usable = usable_training_frames(source)
+        found.append(source.motion_with({FACE_CROP}).at(usable[:: max(len(usable) // frames, 1)])[FACE_CROP])
+    return torch.cat(found)
 
 
 @torch.no_grad()

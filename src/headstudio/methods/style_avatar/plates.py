@@ -22,6 +22,9 @@ _LOOKED_AT = 32
 _PERSON = 0.05
 """Matte above which a pixel may show the person."""
 _SOFT_M = 0.01
+_FADING = 32
+"""The face's colours fade towards the outline of the mesh over such a part of the picture's side: seen edge-on they are
+smears, and the outline of a fitted head is never that of the person."""
 _TRUSTED = 4.0
 """Frames that must have seen a pixel of the background."""
 
@@ -54,21 +57,22 @@ def underpainting(
         skin.expand(uv.shape[0], -1, -1, -1), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
     behind = windows.cut(background, back_cells).features
-    soft = torch.minimum(mask, F.avg_pool2d(mask, 3, stride=1, padding=1))
+    wide = 2 * (uv.shape[-1] // _FADING) + 1
+    soft = (2.0 * F.avg_pool2d(mask, wide, stride=1, padding=wide // 2) - 1.0).clamp(0.0, 1.0)
     return behind + soft * face[:, 3:].clamp(0.0, 1.0) * (face[:, :3] - behind)
 
 
 def first_skins(people: People) -> Float[Tensor, "persons 4 side side"]:
-    """The trackers' textures; opaque but for the neck, whose mesh ends where shoulders would begin, and for what of
-    scalp and ears no frame showed."""
+    """The trackers' textures; opaque but for the neck, whose mesh ends where shoulders would begin, the ears, which are
+    thin and stand elsewhere than a fitted head's, and what of the scalp no frame showed."""
     textures, mesh, head = people.textures, people.mesh, people.head
     texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, int(textures.shape[-1]))
 
     def region(*names: str) -> Tensor:
         return soft_mask(texels, head.region(*names), head.data.template_m, mesh.triangles, _SOFT_M)
 
-    unseen = torch.stack([_flat(texture) for texture in textures]) * region("scalp", "ears")
-    opacity = 1.0 - region("neck").maximum(unseen)
+    unseen = torch.stack([_flat(texture) for texture in textures]) * region("scalp")
+    opacity = 1.0 - region("neck", "ears").maximum(unseen)
     return torch.cat([textures.float() / 127.5 - 1.0, opacity], dim=1)
 
 
