@@ -13,7 +13,7 @@ _RATE_HZ = 100
 _LEAST_COMMON_S = 2.0
 _LEAST_COMMON = 0.25
 """Share of the shorter film."""
-_LEAST_ALIKE = 0.3
+_LEAST_ALIKE = 0.43
 """Mean correlation of the movements below which films do not show one performance."""
 _MIRRORED_ALIKE = 0.1
 """How much better a film agrees with another when it is mirrored, for it to be called mirrored."""
@@ -36,11 +36,6 @@ class Offset:
     """Correlation that told it, up to 1."""
     mirrored: bool = False
     """The film agrees only with the other's mirror image."""
-
-    @property
-    def deviation_s(self) -> float:
-        """What may still be wrong with it: sound tells to a millisecond, but cameras delay it by some."""
-        return {"sound": 0.005, "movement": 0.02, "file": 1e-6}[self.by]
 
 
 def offset_between(first: "Filmed", other: "Filmed", by_sound: bool = True) -> Offset | None:

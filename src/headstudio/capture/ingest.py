@@ -126,10 +126,10 @@ def _write(
         framing = frame_with(given.crop, landmarks, *size, config.size_px)
     kept = video.frames(config.start_s, config.end_s, frozenset(survey.times_s))
     tables = write_pictures(folder, VIEW, kept, framing, tools.matte, progress)
-    has_audio, unheard = _audio(folder, video, survey)
+    has_audio, unheard = keep_sound(folder, video, survey)
     split = given.split or split_of(survey.clock_s, config.held_out_fraction, config.gap_s)
-    quality = _quality(survey, landmarks, framing, tables, split)
-    view = _view(_source(video, survey, checksum, has_audio), survey, framing, quality)
+    quality = quality_of(survey, landmarks, framing, tables, split)
+    view = view_of(source_of(video, survey, checksum, has_audio), survey, framing, quality)
     if given.K_px is not None:
         view = replace(view, K_px=torch.from_numpy(intrinsics_of_stored(given.K_px, framing).astype(np.float32)))
     annotations = frozenset({Annotation.LANDMARKS, Annotation.MATTE})
@@ -155,9 +155,14 @@ def intrinsics_of_stored(K_px: Float[np.ndarray, "frames 3 3"], framing: Framing
     return to_stored @ K_px
 
 
-def _quality(
+def quality_of(
     survey: Survey, landmarks: np.ndarray, framing: Framing, tables: PictureTables, split: Split
 ) -> dict[str, np.ndarray]:
+    """`CaptureView.quality` of the surveyed frames.
+
+    Args:
+        landmarks: in pixels of the upright source picture.
+    """
     pose = weak_pose(landmarks)
     known = {**head_angles_deg(pose.rotation()), **openings(landmarks)}
     over = covering(tables.colours, framing.landmarks_px, known, split.train_end)
@@ -174,7 +179,8 @@ def _quality(
     }
 
 
-def _source(video: Video, survey: Survey, checksum: str, has_audio: bool) -> Source:
+def source_of(video: Video, survey: Survey, checksum: str, has_audio: bool) -> Source:
+    """Where the surveyed frames came from."""
     return Source(
         file_name=video.path.name,
         sha256=checksum,
@@ -187,7 +193,8 @@ def _source(video: Video, survey: Survey, checksum: str, has_audio: bool) -> Sou
     )
 
 
-def _view(source: Source, survey: Survey, framing: Framing, quality: dict[str, np.ndarray]) -> CaptureView:
+def view_of(source: Source, survey: Survey, framing: Framing, quality: dict[str, np.ndarray]) -> CaptureView:
+    """The view of a single camera."""
     return CaptureView(
         name=VIEW,
         source=source,
@@ -199,7 +206,7 @@ def _view(source: Source, survey: Survey, framing: Framing, quality: dict[str, n
     )
 
 
-def _audio(folder: Path, video: Video, survey: Survey) -> tuple[bool, tuple[Finding, ...]]:
+def keep_sound(folder: Path, video: Video, survey: Survey) -> tuple[bool, tuple[Finding, ...]]:
     """Sound is a companion: one that cannot be read is told and left out."""
     from av.error import FFmpegError
 

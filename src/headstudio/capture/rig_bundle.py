@@ -14,9 +14,11 @@ from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
 _POSE = 6
-_SHARED = 8
-"""Unknowns of a camera: six of its place, the logarithm of its focal length, its clock."""
+_SHARED = 7
+"""Unknowns of a camera: six of its place, the logarithm of its focal length."""
 _NOISE_M = 0.002
+_INDEPENDENCE = 0.05
+"""Share of the sightings that carry news: neighbours err together, and the same way in every frame."""
 _ROBUST = 2.5
 _SHAPE_M = 0.006
 """Standard deviation of a person's points from the canonical face's."""
@@ -33,14 +35,11 @@ class Sightings:
 
     points_px: Float[np.ndarray, "views frames points 2"]
     """At the same moments in all views; not finite where there is no face. In pixels of the upright films."""
-    speeds_px: Float[np.ndarray, "views frames points 2"]
-    """Pixels a second."""
 
     @property
     def seen(self) -> Bool[np.ndarray, "views frames"]:
         """Where there is a face."""
-        known = np.isfinite(self.points_px) & np.isfinite(self.speeds_px)
-        return np.asarray(known.all((2, 3)))
+        return np.asarray(np.isfinite(self.points_px).all((2, 3)))
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,6 @@ class Rig:
     principal_px: Float[np.ndarray, "views 2"]
     T_camera_world: Float[np.ndarray, "views 4 4"]
     """Identity for the first view."""
-    clock_s: Float[np.ndarray, " views"]
-    """What is still to be added to each clock."""
     T_world_head: Float[np.ndarray, "frames 4 4"]
     shape_m: Float[np.ndarray, "points 3"]
 
@@ -71,7 +68,8 @@ class Belief:
 
     log_focal: Float[np.ndarray, " views"]
     focal_deviation: float
-    clock_deviation_s: Float[np.ndarray, " views"]
+    alike_deviation: float
+    """Of a focal length's logarithm from the mean of all: rigs are mostly made of cameras of one kind."""
     shape_m: Float[np.ndarray, "points 3"]
     cameras_known: bool = False
     shape_deviation_m: float = _SHAPE_M
@@ -114,18 +112,23 @@ def solve_rig(seen: Sightings, start: Rig, belief: Belief) -> Solved:
 def _linearised(seen: Sightings, rig: Rig, belief: Belief) -> tuple[np.ndarray, np.ndarray, float]:
     """Normal equations of cameras, then frames, then shape; held unknowns get a stiff spring."""
     pixels, camera_m = rig.projected()
-    target = np.nan_to_num(seen.points_px - seen.speeds_px * rig.clock_s[:, None, None, None])
+    target = np.nan_to_num(seen.points_px)
     focal = np.exp(rig.log_focal)[:, None, None]
     noise_px = _NOISE_M * focal / np.maximum(camera_m[..., 2], _NEAREST_M)
     residual = (target - pixels) / noise_px[..., None]
     distance = np.linalg.norm(residual, axis=-1)
-    share = seen.seen[:, :, None] * _facing(rig, camera_m)
+    share = _INDEPENDENCE * seen.seen[:, :, None] * _facing(rig, camera_m)
     bend = np.where(distance <= _ROBUST, 1.0, _ROBUST / np.maximum(distance, 1e-12)) * share
     cost = float((np.where(distance <= _ROBUST, 0.5 * distance**2, _ROBUST * (distance - _ROBUST / 2)) * share).sum())
-    jacobians = _jacobians(seen, rig, pixels, camera_m, noise_px)
+    jacobians = _jacobians(rig, pixels, camera_m, noise_px)
     hessian, descent = _normal_equations(jacobians, np.sqrt(bend), residual)
     springs, pull, energy = _believed(rig, belief, pixels.shape[1])
-    return hessian + np.diag(springs), descent + pull, cost + energy
+    focals = np.arange(len(rig.log_focal)) * _SHARED + _POSE
+    apart = rig.log_focal - rig.log_focal.mean()
+    stiff = belief.alike_deviation**-2
+    hessian[np.ix_(focals, focals)] += stiff * (np.eye(len(focals)) - 1 / len(focals))
+    descent[focals] -= stiff * apart
+    return hessian + np.diag(springs), descent + pull, cost + energy + 0.5 * stiff * float((apart**2).sum())
 
 
 def _normal_equations(
@@ -167,17 +170,16 @@ def _normal_equations(
 
 
 def _jacobians(
-    seen: Sightings, rig: Rig, pixels: np.ndarray, camera_m: np.ndarray, noise_px: np.ndarray
+    rig: Rig, pixels: np.ndarray, camera_m: np.ndarray, noise_px: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Derivatives of the standardised pixels by camera (rotation, translation, focal, clock), frame and shape."""
+    """Derivatives of the standardised pixels by camera (rotation, translation, focal), frame and shape."""
     depth = np.maximum(camera_m[..., 2], _NEAREST_M)
     scale = np.exp(rig.log_focal)[:, None, None] / depth / noise_px
     by_place = np.zeros((*depth.shape, 2, 3))
     by_place[..., 0, 0] = by_place[..., 1, 1] = scale
     by_place[..., :, 2] = -camera_m[..., :2] / depth[..., None] * scale[..., None]
     by_focal = (pixels - rig.principal_px[:, None, None])[..., None] / noise_px[..., None, None]
-    by_clock = np.nan_to_num(seen.speeds_px)[..., None] / noise_px[..., None, None]
-    J_camera = np.concatenate([by_place @ -_cross(camera_m), by_place, by_focal, by_clock], -1)
+    J_camera = np.concatenate([by_place @ -_cross(camera_m), by_place, by_focal], -1)
     rotation = rig.T_camera_world[:, None, None, :3, :3]
     by_world = by_place @ rotation
     turned = rig.shape_m @ rig.T_world_head[:, :3, :3].swapaxes(1, 2)
@@ -196,9 +198,6 @@ def _believed(rig: Rig, belief: Belief, frames: int) -> tuple[np.ndarray, np.nda
     known_focal = belief.focal_deviation == 0
     cameras[:, _POSE] = held if known_focal else belief.focal_deviation**-2
     away[:, _POSE] = 0.0 if known_focal else rig.log_focal - belief.log_focal
-    free = belief.clock_deviation_s > 0
-    cameras[:, _POSE + 1] = np.where(free, np.where(free, belief.clock_deviation_s, 1.0) ** -2.0, held)
-    away[:, _POSE + 1] = rig.clock_s * free
     shape = np.full(rig.shape_m.size, belief.shape_deviation_m**-2)
     springs = np.concatenate([cameras.ravel(), np.full(frames * _POSE, 1e-6), shape])
     off = np.concatenate([away.ravel(), np.zeros(frames * _POSE), (rig.shape_m - belief.shape_m).ravel()])
@@ -218,7 +217,6 @@ def _moved(rig: Rig, step: np.ndarray) -> Rig:
         rig,
         log_focal=rig.log_focal + cameras[:, _POSE].clip(-0.3, 0.3),
         T_camera_world=T_camera,
-        clock_s=rig.clock_s + cameras[:, _POSE + 1],
         T_world_head=T_head,
         shape_m=rig.shape_m + step[views * _SHARED + frames * _POSE :].reshape(-1, 3),
     )
@@ -242,7 +240,7 @@ def _facing(rig: Rig, camera_m: np.ndarray) -> Float[np.ndarray, "views frames p
 
 def _error(seen: Sightings, rig: Rig) -> float:
     pixels, _ = rig.projected()
-    distance = np.linalg.norm(seen.points_px - seen.speeds_px * rig.clock_s[:, None, None, None] - pixels, axis=-1)
+    distance = np.linalg.norm(seen.points_px - pixels, axis=-1)
     size = np.ptp(pixels, axis=2).max(-1)
     share = (distance / size[..., None])[seen.seen]
     return float(np.median(share))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.spatial.transform import Rotation
 
 from headstudio.capture.clocks import Filmed, Offset
 from headstudio.capture.face_measures import STABLE_CM, weak_pose
@@ -22,6 +23,12 @@ _FOCAL = 1.3
 """Expected focal length over the longer side of the film, between phones and studios."""
 _FOCAL_DEVIATION = 0.4
 """Of its logarithm."""
+_ALIKE, _UNLIKE = 0.02, 0.3
+"""Deviation of one focal length's logarithm from that of the others, for films of one size and of different ones."""
+_LOOSE_SHAPE_M = 0.02
+"""Where cameras are known, they say how large the head is."""
+_MOST_APART_DEG = 12.0
+"""Between a camera that is told and where the films alone would put it, which errs by three degrees."""
 _WORST = 0.05
 """Median distance of landmarks from where the rig would have them, over the size of the face, at which it is wrong."""
 
@@ -53,10 +60,10 @@ class Films:
 
 
 def calibrate_rig(films: Films, given: Sequence[RigCamera] | None = None) -> Calibration:
-    """The cameras of the films, and their clocks once more by all landmarks.
+    """The cameras of the films.
 
     Args:
-        given: cameras that are known, of which only the clocks are still sought where they are not told.
+        given: cameras that are known, which are only checked.
 
     Raises:
         HeadstudioError: where a view shares too few moments with the others, or the views do not fit together.
@@ -64,16 +71,25 @@ def calibrate_rig(films: Films, given: Sequence[RigCamera] | None = None) -> Cal
     whole = _sightings(films)
     _check_common(films, whole.seen)
     chosen = _spread(films, whole.seen)
-    seen = Sightings(whole.points_px[:, chosen], whole.speeds_px[:, chosen])
-    belief = _belief(films, given)
-    solved = solve_rig(seen, _start(films, seen, belief, given), belief)
+    seen = Sightings(whole.points_px[:, chosen])
+    solved = _solved(films, seen, None)
+    _check_fit(films, solved, given)
+    if given is None:
+        return _told(films, solved, None)
+    _check_turns(films, solved, from_first(given, 0))
+    solved = _solved(films, seen, given)
     _check_fit(films, solved, given)
     return _told(films, solved, given)
 
 
+def _solved(films: Films, seen: Sightings, given: Sequence[RigCamera] | None) -> Solved:
+    belief = _belief(films, given)
+    return solve_rig(seen, _start(films, seen, belief, given), belief)
+
+
 def _sightings(films: Films) -> Sightings:
     """The rigid points of all films at the ticks, on straight lines between the frames beside them."""
-    points, speeds = [], []
+    points = []
     for film, offset in zip(films.seen, films.offsets, strict=True):
         own_s = films.ticks_s - offset.seconds
         right = np.searchsorted(film.times_s, own_s).clip(1, len(film.times_s) - 1)
@@ -81,8 +97,7 @@ def _sightings(films: Films) -> Sightings:
         stable = film.landmarks_px[:, list(STABLE_CM), :2].astype(np.float64)
         speed = (stable[right] - stable[right - 1]) / (after_s - before_s)[:, None, None]
         points.append(stable[right - 1] + speed * (own_s - before_s)[:, None, None])
-        speeds.append(speed)
-    return Sightings(np.stack(points), np.stack(speeds))
+    return Sightings(np.stack(points))
 
 
 def _check_common(films: Films, seen: Bool[np.ndarray, "views ticks"]) -> None:
@@ -124,12 +139,11 @@ def _interpolated(films: Films, ticks: np.ndarray) -> np.ndarray:
 
 def _belief(films: Films, given: Sequence[RigCamera] | None) -> Belief:
     shape_m = np.array(list(STABLE_CM.values())) / 100
-    clocks = np.array([0.0 if offset.by == "file" else offset.deviation_s for offset in films.offsets])
-    clocks[0] = 0.0
+    alike = _ALIKE if len(set(films.sizes_px)) == 1 else _UNLIKE
     if given is not None:
         focal = np.log([np.sqrt(camera.K_px[0, 0] * camera.K_px[1, 1]) for camera in given])
-        return Belief(focal, 0.0, clocks, shape_m, True, 0.02)
-    return Belief(np.log([_FOCAL * max(size) for size in films.sizes_px]), _FOCAL_DEVIATION, clocks, shape_m)
+        return Belief(focal, 0.0, alike, shape_m, True, _LOOSE_SHAPE_M)
+    return Belief(np.log([_FOCAL * max(size) for size in films.sizes_px]), _FOCAL_DEVIATION, alike, shape_m)
 
 
 def _start(films: Films, seen: Sightings, belief: Belief, given: Sequence[RigCamera] | None) -> Rig:
@@ -145,7 +159,7 @@ def _start(films: Films, seen: Sightings, belief: Belief, given: Sequence[RigCam
         cameras = np.stack([_between(T[0], T[view], mask[0] & mask[view]) for view in range(len(T))])
     else:
         cameras = from_first(given, 0)
-    return Rig(belief.log_focal, principal, cameras, np.zeros(len(T)), T[0], belief.shape_m)
+    return Rig(belief.log_focal, principal, cameras, T[0], belief.shape_m)
 
 
 def _poses(points_px: Float[np.ndarray, "frames points 2"], focal_px: float, principal_px: np.ndarray) -> np.ndarray:
@@ -186,15 +200,28 @@ def _check_fit(films: Films, solved: Solved, given: Sequence[RigCamera] | None) 
     )
 
 
+def _check_turns(films: Films, found: Solved, T_camera_world: np.ndarray) -> None:
+    """Cameras that are known stand about where the films alone would put them."""
+    for path, seen, told in zip(films.paths, found.rig.T_camera_world, T_camera_world, strict=True):
+        apart = np.degrees(Rotation.from_matrix(seen[:3, :3] @ told[:3, :3].T).magnitude())
+        if apart > _MOST_APART_DEG:
+            raise HeadstudioError(
+                f"the camera of this film is turned {apart:.0f} degrees from where the film shows it to be",
+                where=path,
+                next_step="check the order of the films and of the cameras in the file",
+            )
+
+
 def _told(films: Films, solved: Solved, given: Sequence[RigCamera] | None) -> Calibration:
     rig, cameras = solved.rig, []
     for view, (offset, (width, height)) in enumerate(zip(films.offsets, films.sizes_px, strict=True)):
         focal = float(np.exp(rig.log_focal[view]))
         x, y = rig.principal_px[view]
         K_px = np.array([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])
-        clock_s = offset.seconds + float(rig.clock_s[view])
-        camera = RigCamera(width, height, K_px, rig.T_camera_world[view], clock_s)
-        cameras.append(camera if given is None else replace(camera, K_px=given[view].K_px))
+        camera = RigCamera(width, height, K_px, rig.T_camera_world[view], offset.seconds)
+        if given is not None:
+            camera = replace(camera, K_px=given[view].K_px, T_camera_world=from_first(given, 0)[view])
+        cameras.append(camera)
     return Calibration(
         tuple(cameras), solved.error, solved.focal_deviation if given is None else np.zeros(len(cameras))
     )

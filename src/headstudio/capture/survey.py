@@ -1,6 +1,7 @@
 """The first pass over a clip: where the face is in every frame, and what happens in it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -44,6 +45,17 @@ class Survey:
     def clock_s(self) -> Float[np.ndarray, " frames"]:
         """Seconds after the first kept frame."""
         return np.array([float(t - self.times_s[0]) for t in self.times_s])
+
+    def at(self, chosen: Iterable[int]) -> "Survey":
+        """The tables of some frames, in this order."""
+        rows = list(chosen)
+        return replace(
+            self,
+            times_s=[self.times_s[row] for row in rows],
+            landmarks=[self.landmarks[row] for row in rows],
+            changes=[self.changes[row] for row in rows],
+            hands=[self.hands[row] for row in rows],
+        )
 
     def add(self, frame: Frame, sighting: Sighting, change: tuple[float, float], hands: float) -> None:
         """Note one frame."""

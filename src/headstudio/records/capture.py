@@ -86,14 +86,22 @@ class CaptureView:
     quality: Mapping[str, Float[Tensor, " frames"]]
     """Per-frame measures by name: sharpness, exposure, face_size_px, occlusion, confidence, ..."""
     clock_offset_s: float = 0.0
-    """Added to the view's own clock to reach the capture's clock."""
+    """Added to the view's own clock, which is 0 at `source.start_s`, to reach the capture's clock."""
     K_px: Float[Tensor, "frames 3 3"] | None = None
-    """Intrinsics in pixels of the stored frame, where they came with the pictures."""
+    """Intrinsics in pixels of the stored frame, where they came with the pictures or were calibrated."""
+    T_camera_world: Float[Tensor, "4 4"] | None = None
+    """Where the still camera is, in a capture of several views; identity for the first."""
+    lens_estimated: bool = False
+    """Whether `K_px` and `T_camera_world` were found from the films themselves and may be refined."""
 
 
 @dataclass(frozen=True)
 class Capture:
-    """A performance on disk; pictures are read when asked for."""
+    """A performance on disk; pictures are read when asked for.
+
+    Views that were filmed together have the same number of frames: frame `i` of each is the picture that was taken
+    nearest to frame `i` of the first, at its own exact time.
+    """
 
     path: Path
     size_px: int
@@ -113,6 +121,8 @@ class Capture:
         """A short name that follows from the content of the sources and how they were cut."""
         view = self.views[0]
         cut = repr((view.source.start_s, view.crop, self.size_px)).encode() + view.times_s.double().numpy().tobytes()
+        for other in self.views[1:]:
+            cut += repr((other.source.sha256, other.crop)).encode() + other.times_s.double().numpy().tobytes()
         return f"{view.source.sha256[:12]}-{self.frames}-{self.size_px}-{zlib.crc32(cut):08x}"
 
     @property
@@ -163,6 +173,8 @@ class Capture:
             tensors |= {f"{view.name}/quality/{key}": value.float() for key, value in view.quality.items()}
             if view.K_px is not None:
                 tensors[f"{view.name}/K_px"] = view.K_px.float()
+            if view.T_camera_world is not None:
+                tensors[f"{view.name}/T_camera_world"] = view.T_camera_world.float()
         storage.write_tensors(self.path / "annotations.safetensors", tensors)
         storage.write_json(
             self.path / "capture.json",
@@ -208,6 +220,7 @@ def _view_json(view: CaptureView) -> dict:
         "crop": vars(view.crop),
         "clock_offset_s": view.clock_offset_s,
         "frames": len(view.times_s),
+        "lens_estimated": view.lens_estimated,
     }
 
 
@@ -224,6 +237,8 @@ def _view_from_json(content: dict, tensors: Mapping[str, Tensor]) -> CaptureView
         quality={key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)},
         clock_offset_s=float(content["clock_offset_s"]),
         K_px=tensors.get(f"{name}/K_px"),
+        T_camera_world=tensors.get(f"{name}/T_camera_world"),
+        lens_estimated=bool(content.get("lens_estimated", False)),
     )
 
 
@@ -236,6 +251,8 @@ def _check(capture: Capture) -> None:
         lengths = {len(view.times_s), *map(len, tables)}
         if len(lengths) != 1:
             raise HeadstudioError(f"tables of view {view.name} differ in length", where=capture.path, next_step=again)
+        if view.T_camera_world is not None and view.T_camera_world.shape != (4, 4):
+            raise HeadstudioError(f"the camera of view {view.name} is damaged", where=capture.path, next_step=again)
         if view.valid.shape != (capture.size_px, capture.size_px):
             raise HeadstudioError(
                 f"validity mask of view {view.name} has the wrong size", where=capture.path, next_step=again
