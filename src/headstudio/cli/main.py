@@ -23,6 +23,7 @@ VERBS = {
     "train-encoder": "learn to read expressions off any face, from synthetic people",
     "evaluate": "numbers on the held-out frames",
     "drive": "an avatar re-enacts a video, a capture or an ARKit recording",
+    "live": "an avatar is driven in real time, from a camera, a phone, a stream or a file",
     "motion": "performances as files: convert, trim, loop, blend, resample, smooth, retarget",
     "export": "an avatar for other programs, or a tracked capture for the methods of peers",
     "capture-guide": "how to film the two clips, and the script to read",
