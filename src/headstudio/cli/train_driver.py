@@ -22,8 +22,8 @@ class Options(Common):
     """The driver's registered name."""
     avatar: Annotated[Positional[Path], arg(metavar="AVATAR")]
     """The avatar it is to drive."""
-    actors: Annotated[Positional[tuple[Path, ...]], arg(metavar="CAPTURE")]
-    """Tracked captures of who drives."""
+    actors: Annotated[Positional[tuple[Path, ...]], arg(metavar="CAPTURE")] = ()
+    """Tracked captures of who drives; of the avatar's person, for drivers that learn from nobody else."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="DRIVER")]
     """The driver folder to write."""
     target: Annotated[tuple[Path, ...], arg(metavar="CAPTURE")] = ()
@@ -48,9 +48,11 @@ def run(options: Options, display: Display) -> Result:
 
     recipe = recipe_of("drivers", options.name, options.preset, options.set)
     avatar = load_avatar(options.avatar)
-    wants_target = "target" in registry.find("drivers", options.name).roles
-    target = options.target or (captures_beside(options.avatar) if wants_target else ())
-    sources = {"actor": load_sources(options.actors), "target": load_sources(target)}
+    roles = registry.find("drivers", options.name).roles
+    actors, target = (options.actors, options.target) if "actor" in roles else ((), options.target + options.actors)
+    if not target and "target" in roles:
+        target = captures_beside(options.avatar)
+    sources = {"actor": load_sources(actors), "target": load_sources(target)}
     record = train(recipe, sources, options.output, options.trainer, avatar, display)
     return trained(options.output, record.provenance, record.notes)
 

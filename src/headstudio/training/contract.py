@@ -289,7 +289,7 @@ class Driver(Trainable):
 
     consumes: frozenset[Channel]
     """What it reads; of one that is built, what its configuration makes it read."""
-    context: ClassVar[int] = 1
+    context: int = 1
     """Frames of memory."""
 
     def bind(self, avatar: AvatarModel) -> None:
