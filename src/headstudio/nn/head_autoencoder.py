@@ -103,10 +103,10 @@ class HeadDecoder(nn.Module):
         for before, after in itertools.pairwise((*widths, max(config.narrowest // 2, 4))):
             # Kernel 4 at stride 2 covers every output pixel equally often, which avoids checkerboards.
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1), nn.LeakyReLU(0.2)]
-        self.output = nn.Conv2d(max(config.narrowest // 2, 4), 3, 3, padding=1)
-        self.texture = nn.Sequential(*layers, self.output)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]
+        output = nn.Conv2d(max(config.narrowest // 2, 4), 3, 3, padding=1)
+        nn.init.zeros_(output.weight)
+        nn.init.zeros_(output.bias)  # type: ignore[arg-type]
+        self.texture = nn.Sequential(*layers, output)
         self._first = widths[0]
 
     def forward(self, codes: Float[Tensor, "batch code"]) -> Decoded:
