@@ -96,7 +96,7 @@ def dense_flow(
     def grey(picture: Tensor) -> np.ndarray:
         return (picture.mean(0) * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found = search.calc(grey(first), grey(second), None)  # type: ignore[call-overload]
     return torch.from_numpy(found).permute(2, 0, 1).to(first)
 
