@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from headstudio.methods.style_avatar.config import PRESETS, StyleAvatarConfig
 from headstudio.methods.style_avatar.people import People
-from headstudio.methods.style_avatar.plates import Plates, empty_background, first_skins
+from headstudio.methods.style_avatar.plates import Plates, first_plates
 from headstudio.methods.style_avatar.portrait import Inputs, Made, Planes, Portrait
 from headstudio.methods.style_avatar.rivals import build
 from headstudio.methods.style_avatar.runtime import StyleAvatarRuntime
@@ -50,15 +50,14 @@ class StyleAvatar(AvatarModel):
         self.portrait = build(config)
         self.judge = Discriminator(sizes.discriminator())
         self.perceptual_loss = PictureLoss(partial(perceptual_loss, low_precision=config.low_precision))
-        self._planes: dict[int, Planes] = {}
+        self._planes: dict[tuple[int, torch.device], Planes] = {}
         self._last: Terms | None = None
 
     def setup(self, sources: Sources) -> None:
         self.people = People.of(sources["target"])
         plates = self._plates()
         if plates is not None:
-            empty = [empty_background(source, self.config.sizes, self.covered_cells) for source in sources["target"]]
-            plates.take(first_skins(self.people), torch.stack(empty))
+            plates.take(first_plates(sources["target"], self.people, self.config.sizes, self.covered_cells))
         self.perceptual_loss.choose()
 
     def stages(self) -> tuple[Stage, ...]:
@@ -157,13 +156,11 @@ class StyleAvatar(AvatarModel):
 
     def planes(self, person: int) -> Planes:
         """The person's planes, baked until they learn again."""
-        known = self._planes.get(person)
-        wanted = next(self.portrait.parameters()).device
-        held = () if known is None else tuple(plane for plane in known if plane is not None)
-        if known is None or any(plane.device != wanted for plane in held):
+        where = next(self.portrait.parameters()).device
+        if (person, where) not in self._planes:
             with torch.no_grad():
-                known = self._planes[person] = self.learned_planes(person)
-        return known
+                self._planes[person, where] = self.learned_planes(person)
+        return self._planes[person, where]
 
     def learned_planes(self, person: int) -> Planes:
         """The person's planes as the generators give them now."""

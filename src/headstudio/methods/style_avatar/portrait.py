@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstudio.methods.style_avatar.config import StyleAvatarConfig
-from headstudio.methods.style_avatar.plates import Plates, underpainting
+from headstudio.methods.style_avatar.plates import Plate, Plates, underpainting
 from headstudio.methods.style_avatar.sizes import StyleAvatarSizes
 from headstudio.methods.style_avatar.windows import Windows
 from headstudio.nn.equalised import EqualisedConv
@@ -46,10 +46,8 @@ class Planes(NamedTuple):
     """In the atlas."""
     background: Float[Tensor, "1 channels side side"] | None
     """Under the crop, one a cell."""
-    skin: Float[Tensor, "1 4 rows columns"] | None = None
-    """Colours in the atlas, and their opacity."""
-    plate: Float[Tensor, "1 3 rows columns"] | None = None
-    """The empty background under the crop."""
+    plate: Plate | None = None
+    """What is painted over."""
 
 
 class Made(NamedTuple):
@@ -98,10 +96,7 @@ class Portrait(nn.Module):
         background = self.background(code).features
         if background.shape[-1] < self.windows.sizes.crop_cells:
             background = F.interpolate(background, scale_factor=2.0, mode="bilinear", align_corners=False)
-        if self.plates is None:
-            return Planes(face, background)
-        one = slice(person, person + 1)
-        return Planes(face, background, self.plates.skins[one], self.plates.backgrounds[one])
+        return Planes(face, background, None if self.plates is None else self.plates.of(person))
 
     def forward(
         self, inputs: Inputs, planes: Planes, codes: Float[Tensor, "batch moment_width"], windows: Windows | None = None
@@ -119,9 +114,9 @@ class Portrait(nn.Module):
         noise = () if composed.noise is None else noise_pyramid(composed.noise, windows.sizes.noise_levels)
         bands = self.image(composed.features, codes, noise).picture
         picture, matte = synthesise(bands.to(inputs.texture)).split([3, 1 if self.fine_matte else 0], dim=1)
-        if planes.skin is not None and planes.plate is not None:
-            under = underpainting(planes.skin, planes.plate, inputs.uv, inputs.mask, inputs.back_cells, windows)
-            picture, matte = under + STROKE * picture, 2.0 * inputs.mask - 1.0 + STROKE * matte
+        if planes.plate is not None:
+            under = underpainting(planes.plate, inputs.uv, inputs.mask, inputs.back_cells, windows)
+            picture, matte = under[:, :3] + STROKE * picture, under[:, 3:] + STROKE * matte
         if self.fine_matte:
             return Made(picture, (matte + 1.0) / 2.0, composed.share)
         scale = float(windows.sizes.picture_px)

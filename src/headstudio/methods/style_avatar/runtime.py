@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from headstudio.methods.style_avatar.plates import Plate
 from headstudio.methods.style_avatar.portrait import Inputs, Planes
 from headstudio.records.channels import Channels, Rendering, Scene, View
 from headstudio.training.contract import Runtime, TensorSpec
@@ -43,20 +44,26 @@ class BakedPortrait(nn.Module):
     """The portrait of one person at one moment: planes and code are constants."""
 
     code: Tensor
+    face: Tensor | None
+    background: Tensor | None
 
     def __init__(self, avatar: "StyleAvatar") -> None:
         super().__init__()
         self.portrait, self._windows = avatar.portrait, avatar.shown
         planes = avatar.planes(0)
-        for name, plane in planes._asdict().items():
-            self.register_buffer(name, plane)
+        self.register_buffer("face", planes.face)
+        self.register_buffer("background", planes.background)
+        self._has_plate = planes.plate is not None
+        for name, known in () if planes.plate is None else planes.plate._asdict().items():
+            self.register_buffer(f"plate_{name}", known)
         self.register_buffer("code", avatar.moment_codes(None, 1))
 
     def forward(
         self, texture: Tensor, uv: Tensor, mask: Tensor, front_cells: Tensor, back_cells: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Picture in about [-1, 1] and matte in about [0, 1]."""
-        planes = Planes(*(getattr(self, name) for name in Planes._fields))
+        plate = Plate(*(getattr(self, f"plate_{name}") for name in Plate._fields)) if self._has_plate else None
+        planes = Planes(self.face, self.background, plate)
         inputs = Inputs(texture, uv, mask, front_cells, back_cells)
         made = self.portrait(inputs, planes, self.code.expand(texture.shape[0], -1), self._windows)
         return made.picture, made.alpha

@@ -19,7 +19,7 @@ REACHES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     PLANES: {
         "l1": PLANE_NETWORKS + PLATES + _PAINTING,
         "perceptual": PLANE_NETWORKS + PLATES + _PAINTING,
-        "matte": PLANE_NETWORKS + FOREGROUND + IMAGE,
+        "matte": PLANE_NETWORKS + PLATES + FOREGROUND + IMAGE,
         "adversarial": PLANE_NETWORKS + PLATES + _PAINTING,
         "judge": JUDGE,
         "r1": JUDGE,
