@@ -78,7 +78,7 @@ WRONG = [
 def test_a_wrong_token_is_refused(page, path, method):
     path = path.format(token=page.token, cut=page.token[:-1], upper=page.token.swapcase())
     code, body, _ = ask(page, path, method, "{}", Content_Type="application/json")
-    assert code == 403 and body == b""
+    assert code == 403 and body == b"Forbidden"
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ class Meter:
             frames_in, frames_out, dropped = self._in, self._out, self._dropped
         span_s = passed[-1] - passed[0] if len(passed) > 1 else 0.0
         rate_hz = (len(passed) - 1) / span_s if span_s > 0 else 0.0
-        work_ms, ages_ms = ([1000 * quantile(values, share) for share in (0.5, 0.95)] for values in (work, ages))
+        work_ms, ages_ms = [[1000 * quantile(values, share) for share in (0.5, 0.95)] for values in (work, ages)]
         counts = frames_in, frames_out, dropped + dropped_before
-        return Reading(self.stage, *counts, rate_hz, *work_ms, processor_ms, *ages_ms)
+        return Reading(self.stage, *counts, rate_hz, work_ms[0], work_ms[1], processor_ms, ages_ms[0], ages_ms[1])
 
 
 def quantile(values: Collection[float], share: float) -> float:

@@ -232,8 +232,8 @@ def _check(config: LiveConfig) -> None:
         raise _wrong("exaggeration", "0 to 3")
     if not 0 <= config.neck.follow <= 1:
         raise _wrong("neck.follow", "0 to 1")
-    if not 1 <= config.queue <= 100:
-        raise _wrong("queue", "1 to 100")
+    if not 1 <= config.queue <= 1000:
+        raise _wrong("queue", "1 to 1000")
     if not 1 <= config.graph.threads <= 64:
         raise _wrong("graph.threads", "1 to 64")
 

@@ -48,10 +48,9 @@ class Film:
         picture = parcel.content.picture
         even = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
         try:
-            if self._stream is None:
-                self._begin(even.shape[1], even.shape[0], parcel.born_s)
+            file, stream = self._begun(even.shape[1], even.shape[0], parcel.born_s)
             self._last = max(round((parcel.born_s - self._begun_s) * CLOCK_HZ), self._last + 1)
-            self._file.mux(self._stream.encode(video_frame(even, self._last)))
+            file.mux(stream.encode(video_frame(even, self._last)))
         except (av.error.FFmpegError, OSError) as error:
             raise HeadstudioError(
                 f"the video cannot be written: {error}", where=self.path, next_step="free some space"
@@ -61,7 +60,7 @@ class Film:
 
     def finish(self) -> None:
         """Close the file and put it in its place; without a frame there is none."""
-        if self._file is not None and self._stream is not None:
+        if self._file is not None:
             with contextlib.closing(self._file):
                 self._file.mux(self._stream.encode(None))
             self._open.close()
@@ -70,9 +69,12 @@ class Film:
         with contextlib.suppress(HeadstudioError):
             self._open.__exit__(HeadstudioError, nothing, None)
 
-    def _begin(self, width_px: int, height_px: int, begun_s: float) -> None:
+    def _begun(self, width_px: int, height_px: int, time_s: float) -> tuple[Any, Any]:
+        """The open file and its stream; the first frame says how large and when."""
         import av
 
-        self._file = av.open(str(self._building), "w")
-        self._stream = picture_stream(self._file, width_px, height_px, _CRF, preset=_PRESET)
-        self._begun_s = begun_s
+        if self._file is None:
+            self._file = av.open(str(self._building), "w")
+            self._stream = picture_stream(self._file, width_px, height_px, _CRF, preset=_PRESET)
+            self._begun_s = time_s
+        return self._file, self._stream

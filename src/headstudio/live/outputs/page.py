@@ -11,6 +11,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,7 +39,7 @@ _FILES = {
 _BOUNDARY = "headstudio-frame"
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; img-src 'self'; script-src 'self'; style-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -249,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, code: int) -> None:
         self.close_connection = True
-        self._answer(code, b"", "text/plain")
+        self._answer(code, HTTPStatus(code).phrase.encode(), "text/plain")
 
     def _begin(self, code: int, kind: str, length: int | None = None) -> None:
         self.send_response(code)
