@@ -8,7 +8,7 @@ import pytest
 from headstudio.errors import HeadstudioError
 from headstudio.live.meters import Meter, quantile, table
 from headstudio.live.pipeline import Parcel, Pipeline, Stage
-from headstudio.live.queues import ClosedQueueError, DroppingQueue
+from headstudio.live.queues import ClosedQueueError, DroppingQueue, Tickets
 
 
 def live_threads():
@@ -201,3 +201,27 @@ def test_meters_forget_what_is_long_past():
         meter.took(0.001, 0.001, True)
     assert meter.reading().work_p95_ms == pytest.approx(1)
     assert meter.reading().frames_in == 6024
+
+
+def test_tickets_keep_the_early_stages_from_working_on_what_the_late_one_drops():
+    """The last stage is a hundred times slower: without tickets the first would work on every frame."""
+    tickets, got = Tickets(2), []
+    give_back = lambda passed_on: tickets.give_back()  # noqa: E731
+    take = lambda parcel: time.sleep(0.02) or got.append(parcel.number)  # noqa: E731
+    slow = Stage("slow", take, capacity=2, arrived=give_back)
+    swift = Stage("swift", lambda parcel: parcel.number, [slow.inbox], capacity=1, tickets=tickets)
+    with Pipeline([Numbers(swift.inbox, 500, lambda number: time.sleep(0.0005)), swift, slow]) as pipeline:
+        assert pipeline.wait(30)
+        pipeline.check()
+    assert slow.reading().dropped == 0 and got == sorted(got)
+    assert swift.reading().frames_in == slow.reading().frames_in == len(got)
+    assert swift.reading().dropped == 500 - len(got) and len(got) <= 500 / 2
+    assert live_threads() == []
+
+
+def test_a_stage_that_waits_for_a_ticket_can_be_stopped():
+    tickets = Tickets(1)
+    first = Stage("first", lambda parcel: parcel.number, tickets=tickets)
+    with Pipeline([Numbers(first.inbox, 10**9, lambda number: time.sleep(0.001)), first]):
+        time.sleep(0.05)
+    assert live_threads() == [] and first.reading().frames_in == 1

@@ -261,7 +261,8 @@ def test_memory_and_rate_stay_as_they_are(toy):
         {"size_px": 0}, {"size_px": 15}, {"size_px": 10**6}, {"neutral_s": 0.0}, {"neutral_s": -1.0},
         {"neutral_s": 1e9}, {"neutral_s": float("nan")},
         {"range_s": -1.0}, {"range_s": float("nan")}, {"exaggeration": -1.0}, {"exaggeration": 9.0}, {"queue": 0},
-        {"queue": 10**6}, {"neck": NeckConfig(-0.1)}, {"neck": NeckConfig(1.1)}, {"graph": GraphConfig(0)},
+        {"queue": 10**6}, {"on_the_way": 0}, {"neck": NeckConfig(-0.1)}, {"neck": NeckConfig(1.1)},
+        {"graph": GraphConfig(0)},
     ],
 )  # fmt: skip
 def test_what_is_out_of_range_costs_a_sentence(toy, wrong):

@@ -26,7 +26,10 @@ class LiveConfig:
     reconnect_s: float | None = None
     """How long a lost source is waited for; for ever when not given."""
     queue: int = 1
-    """Frames that may wait before each stage; more hold frames back instead of dropping them."""
+    """Frames that may wait after the source; more hold frames back instead of dropping them."""
+    on_the_way: int = 3
+    """Frames between source and outputs at once: about the sum of what the stages take over what the slowest takes;
+    more lag behind, fewer leave cores idle."""
     head_model: str = "makehuman"
     """Head that a new driver is tracked with."""
     neck: NeckConfig = field(default_factory=NeckConfig)

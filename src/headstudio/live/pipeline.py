@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headstudio.live.meters import Meter, Reading
-from headstudio.live.queues import ClosedQueueError, DroppingQueue
+from headstudio.live.queues import ClosedQueueError, DroppingQueue, Tickets
 
 PATIENCE_S = 10.0
 """How long the end of a stage is waited for; none takes longer over one frame."""
@@ -40,6 +40,8 @@ class Stage:
         outboxes: where the results go.
         capacity: parcels that may wait before it.
         finish: called in the thread at its end, however it came.
+        tickets: one is taken before each parcel that the stage begins with.
+        arrived: called after each parcel with whether it was passed on.
     """
 
     def __init__(
@@ -49,16 +51,21 @@ class Stage:
         outboxes: Sequence[DroppingQueue[Parcel]] = (),
         capacity: int = 1,
         finish: Callable[[], None] | None = None,
+        tickets: Tickets | None = None,
+        arrived: Callable[[bool], None] = lambda passed_on: None,
     ) -> None:
         self.name, self.meter = name, Meter(name)
         self.inbox: DroppingQueue[Parcel] = DroppingQueue(capacity)
         self._work, self._outboxes, self._finish = work, outboxes, finish
+        self._tickets, self._arrived = tickets, arrived
         self._ending = threading.Lock()
 
     def run(self) -> None:
         """Until the inbox is closed and empty; closes what comes after it."""
         try:
             while True:
+                if self._tickets is not None:
+                    self._tickets.take()
                 try:
                     parcel = self.inbox.take()
                 except ClosedQueueError:
@@ -80,6 +87,8 @@ class Stage:
     def stop(self) -> None:
         """Take nothing any more."""
         self.inbox.close(discard=True)
+        if self._tickets is not None:
+            self._tickets.close()
 
     def reading(self) -> Reading:
         """What the stage's meter shows."""
@@ -93,6 +102,7 @@ class Stage:
         if made is not None:
             for outbox in self._outboxes:
                 outbox.put(replace(parcel, content=made))
+        self._arrived(made is not None)
 
 
 class Pipeline:

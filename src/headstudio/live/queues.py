@@ -74,3 +74,36 @@ class DroppingQueue(Generic[T]):
             if discard:
                 self._waiting.clear()
             self._news.notify_all()
+
+
+class Tickets:
+    """How many frames may be on their way at once between two stages.
+
+    Without it each stage would work on frames that the slower one behind it drops, and take the processor from it.
+
+    Args:
+        count: frames.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._closed = False
+        self._news = threading.Condition()
+
+    def take(self) -> None:
+        """Wait for a ticket; a closed counter hands them out at once."""
+        with self._news:
+            self._news.wait_for(lambda: self._free > 0 or self._closed)
+            self._free -= 1
+
+    def give_back(self) -> None:
+        """A frame has arrived, or is lost."""
+        with self._news:
+            self._free += 1
+            self._news.notify()
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()

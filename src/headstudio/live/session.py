@@ -1,6 +1,7 @@
 """A live session: source, tracker, driver, avatar and outputs put together, run and taken apart again."""
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,7 +21,7 @@ from headstudio.live.introduction import Introduction, Listening, Looking, Track
 from headstudio.live.meters import Reading
 from headstudio.live.personal import Calibration, Personal, known_neutral
 from headstudio.live.pipeline import Parcel, Pipeline, Stage
-from headstudio.live.queues import DroppingQueue
+from headstudio.live.queues import DroppingQueue, Tickets
 from headstudio.live.rendering import LEAST_PX, MOST_PX, LiveRenderer, Painted
 from headstudio.live.sources import LiveSource
 from headstudio.live.transfer import Transfer
@@ -193,10 +194,20 @@ class Session:
         """The stages between source and outputs, in the order of the flow."""
         works = [(work.name, work) for work in perceiving]
         works += [("drive", self._drive), ("paint", self._paint), ("draw", self._draw)]
+        tickets = Tickets(self.config.on_the_way)
+
+        def arrived(passed_on: bool, last: bool) -> None:
+            if last or not passed_on:
+                tickets.give_back()
+
         stages: list[Stage] = []
         outboxes: Sequence[DroppingQueue[Parcel]] = self._outboxes
-        for name, work in reversed(works):
-            stages.insert(0, Stage(name, work, outboxes, self.config.queue))
+        for index, (name, work) in reversed(list(enumerate(works))):
+            first, last = index == 0, index == len(works) - 1
+            # Only the first queue drops: behind it there is room for as many as have tickets.
+            room = self.config.queue if first else self.config.on_the_way
+            tell = functools.partial(arrived, last=last)
+            stages.insert(0, Stage(name, work, outboxes, room, tickets=tickets if first else None, arrived=tell))
             outboxes = [stages[0].inbox]
         return stages
 
@@ -234,6 +245,8 @@ def _check(config: LiveConfig) -> None:
         raise _wrong("neck.follow", "0 to 1")
     if not 1 <= config.queue <= 1000:
         raise _wrong("queue", "1 to 1000")
+    if not 1 <= config.on_the_way <= 100:
+        raise _wrong("on_the_way", "1 to 100")
     if not 1 <= config.graph.threads <= 64:
         raise _wrong("graph.threads", "1 to 64")
 
