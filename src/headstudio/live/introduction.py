@@ -137,6 +137,8 @@ class Tracking:
             raise HeadstudioError(
                 "this driver's profile was made without a camera", next_step="calibrate again with --recalibrate"
             )
+        self.elsewhere_s = 0.0
+        """Processor time that the last frame took in the other process."""
         self._follower = Apart(Follower, None if self.met is None else self.met.plain(), meeting_s, head)
 
     def get_ready(self) -> None:
@@ -147,6 +149,7 @@ class Tracking:
         """Follow the face of one picture."""
         seen: Seen = parcel.content
         answer: Answer = self._follower.call("step", seen.landmarks_px, parcel.time_s, seen.width_px, seen.height_px)
+        self.elsewhere_s = answer.processor_s
         if answer.met is not None:
             self.met = Met.from_plain(answer.met)
         self.introduction.meeting_s = None if self.met is not None else answer.left_s

@@ -28,7 +28,8 @@ class Reading:
     """Time in the stage itself."""
     work_p95_ms: float
     processor_p50_ms: float
-    """Of that time, what the stage's own thread was computing."""
+    """What the stage's own thread, and the process that it asks, were computing; threads that libraries keep are not
+    in it."""
     age_p50_ms: float
     """From the moment the source had the frame to the end of the stage, waiting included."""
     age_p95_ms: float

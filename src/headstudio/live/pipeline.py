@@ -36,7 +36,8 @@ class Stage:
 
     Args:
         name: for meters and messages.
-        work: called in the stage's own thread, one parcel after the other.
+        work: called in the stage's own thread, one parcel after the other; `elsewhere_s`, if it has that, is the
+            processor time that its last call took in another process.
         outboxes: where the results go.
         capacity: parcels that may wait before it.
         finish: called in the thread at its end, however it came.
@@ -98,6 +99,7 @@ class Stage:
         begun_s, processor_s = time.perf_counter(), time.thread_time()
         made = self._work(parcel)
         now_s, processor_s = time.perf_counter(), time.thread_time() - processor_s
+        processor_s += getattr(self._work, "elsewhere_s", 0.0)
         self.meter.took(now_s - begun_s, now_s - parcel.born_s, made is not None, processor_s)
         if made is not None:
             for outbox in self._outboxes:

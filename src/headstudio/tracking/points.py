@@ -157,9 +157,9 @@ class PointModel:
         points = self.mean_m + (state.expression @ self.expression_m.flatten(1)).unflatten(1, (-1, 3))
         if identity is not None:
             points = points + torch.einsum("i,ipc->pc", identity, self.identity_m)
-        for joint, angles in zip(self.joints, self._angles(state), strict=True):
+        for joint, rotation in zip(self.joints, self._rotations(state), strict=True):
             arms = _arms(joint, state.expression, identity)
-            turned = arms @ _rotation(angles).transpose(1, 2)
+            turned = arms @ rotation.transpose(1, 2)
             points = points.index_add(1, joint.points, turned - arms)
         return points
 
@@ -171,8 +171,7 @@ class PointModel:
         result = self.mean_m.new_zeros(batch, self.points, 3, self.unknowns - 6)
         result[..., :expressions] = self.expression_m.permute(1, 2, 0)
         start = expressions
-        for joint, angles in zip(self.joints, self._angles(state), strict=True):
-            rotation = _rotation(angles)
+        for joint, angles, rotation in zip(self.joints, self._angles(state), self._rotations(state), strict=True):
             turned = _arms(joint, state.expression, identity) @ rotation.transpose(1, 2)
             # d(R(a) y)/da = (J_l(a) e) x (R y)
             axes = _left_jacobian(angles)[:, :, : joint.dims]
@@ -186,7 +185,7 @@ class PointModel:
 
     def identity_groups(self, state: FrameState) -> list["IdentityGroup"]:
         """Derivatives of `positions` by identity, as lever @ basis for points that turn with the same joints."""
-        turns = [_rotation(angles) for angles in self._angles(state)]
+        turns = self._rotations(state)
         eye = torch.eye(3).to(self.mean_m)
         with_joint = torch.zeros(self.points, len(self.joints), dtype=torch.bool)
         for column, joint in enumerate(self.joints):
@@ -205,6 +204,10 @@ class PointModel:
     def _angles(self, state: FrameState) -> list[Float[Tensor, "batch 3"]]:
         eyes = torch.nn.functional.pad(state.gaze_rad, (0, 1))
         return [eyes[:, 0], eyes[:, 1], state.jaw_rad][: len(self.joints)]
+
+    def _rotations(self, state: FrameState) -> list[Float[Tensor, "batch 3 3"]]:
+        # All at once: of a single frame, a call costs more than what it computes.
+        return list(roma.rotvec_to_rotmat(torch.stack(self._angles(state))).unbind())
 
 
 def embed(
@@ -266,10 +269,6 @@ def _joint(head: HeadModel, joint: int, corners: Tensor, barycentric: Tensor, te
 def _arms(joint: _Joint, expression: Tensor, identity: Tensor | None) -> Float[Tensor, "batch moved 3"]:
     arms = joint.mean_m + (expression @ joint.expression_m.flatten(1)).unflatten(1, (-1, 3))
     return arms if identity is None else arms + torch.einsum("i,ipc->pc", identity, joint.identity_m)
-
-
-def _rotation(angles: Float[Tensor, "batch 3"]) -> Float[Tensor, "batch 3 3"]:
-    return roma.rotvec_to_rotmat(angles)
 
 
 def _left_jacobian(angles: Float[Tensor, "batch 3"]) -> Float[Tensor, "batch 3 3"]:
