@@ -49,7 +49,7 @@ def code_scores(avatar: HybridHead, source: Source, frames: list[int]) -> dict[s
         rows["psnr"].append(texture_psnr(avatar.texture(code)[0], wanted, own))
         rows["mean_psnr"].append(texture_psnr(mean, wanted, own))
         channels = source.motion.at([frame])
-        decoded = avatar.weight_range.mean + avatar.weight_range.deviation * avatar.decoder.geometry(code)
+        decoded = avatar.weight_range.mean + avatar.weight_range.deviation * avatar.decoder.moved(code)
         meshes = [
             avatar.person.posed_m(articulated(head, weights, {})) for weights in (decoded, weights_of(head, channels))
         ]

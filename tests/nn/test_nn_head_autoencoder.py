@@ -8,7 +8,7 @@ import torch
 from headstudio.errors import HeadstudioError
 from headstudio.nn.head_autoencoder import Gaussian, HeadAutoencoderConfig, HeadDecoder, HeadEncoder
 
-SMALL = HeadAutoencoderConfig(side=16, code=5, narrowest=4, widest=6, hidden=7)
+SMALL = HeadAutoencoderConfig(side=16, code=5, narrowest=4, widest=6, hidden=7, tones=2)
 
 
 def test_the_divergence_is_that_of_normals():
@@ -34,26 +34,55 @@ def test_textures_keep_their_side_and_start_from_nothing(side):
     torch.manual_seed(0)
     config = dataclasses.replace(SMALL, side=side)
     encoder, decoder = HeadEncoder(11, config), HeadDecoder(11, config)
-    found = encoder(torch.randn(3, 11), torch.randn(3, 3, side, side))
+    found = encoder(torch.randn(3, 11), torch.randn(3, 2), torch.randn(3, 3, side, side))
     assert found.mean.shape == found.log_deviation.shape == (3, 5)
     decoded = decoder(torch.randn(3, 5))
-    assert decoded.weights.shape == (3, 11) and decoded.texture.shape == (3, 3, side, side)
+    assert (
+        decoded.weights.shape == (3, 11)
+        and decoded.tones.shape == (3, 2)
+        and decoded.texture.shape == (3, 3, side, side)
+    )
     assert not decoded.texture.any() and decoded.weights.any()
     torch.testing.assert_close(decoder.textures(torch.zeros(1, 5)), decoder(torch.zeros(1, 5)).texture)
 
 
-def test_both_branches_reach_the_code():
+def test_all_branches_reach_the_code():
     torch.manual_seed(0)
     encoder = HeadEncoder(11, SMALL)
-    weights, texture = torch.randn(1, 11, requires_grad=True), torch.randn(1, 3, 16, 16, requires_grad=True)
-    encoder(weights, texture).mean.square().sum().backward()
-    assert weights.grad.abs().min() > 0 and (texture.grad != 0).float().mean() > 0.9
+    parts = [torch.randn(1, *shape, requires_grad=True) for shape in ((11,), (2,), (3, 16, 16))]
+    encoder(*parts).mean.square().sum().backward()
+    for part in parts:
+        assert (part.grad != 0).float().mean() > 0.9
+
+
+def test_without_tones_there_are_none():
+    config = dataclasses.replace(SMALL, tones=0)
+    nothing = torch.zeros(2, 0)
+    assert HeadEncoder(11, config)(torch.randn(2, 11), nothing, torch.randn(2, 3, 16, 16)).mean.shape == (2, 5)
+    decoder = HeadDecoder(11, config)
+    assert decoder(torch.randn(2, 5)).tones.shape == (2, 0) and not list(decoder.tones.parameters())
 
 
 def test_codes_begin_near_the_middle_and_unsure():
     torch.manual_seed(0)
-    found = HeadEncoder(11, SMALL)(torch.randn(64, 11), torch.randn(64, 3, 16, 16))
+    config = dataclasses.replace(SMALL, tones=0)
+    found = HeadEncoder(11, config)(torch.randn(64, 11), torch.zeros(64, 0), torch.randn(64, 3, 16, 16))
     assert found.mean.abs().max() < 0.5 and found.log_deviation.abs().max() < 0.05
+
+
+@pytest.mark.parametrize("tones", [2, 5, 9])
+def test_tones_pass_straight_through_the_code_before_training(tones):
+    torch.manual_seed(0)
+    config = dataclasses.replace(SMALL, tones=tones)
+    encoder, decoder = HeadEncoder(11, config), HeadDecoder(11, config)
+    for layer in (encoder.mean, decoder.tones[-1]):
+        for parameter in layer.parameters():
+            torch.nn.init.zeros_(parameter)
+    told = torch.randn(4, tones)
+    code = encoder(torch.randn(4, 11), told, torch.randn(4, 3, 16, 16))
+    passed = min(tones, config.code)
+    torch.testing.assert_close(decoder.said(code.mean)[:, :passed], told[:, :passed])
+    assert not decoder.said(code.mean)[:, passed:].any() and code.log_deviation.max() < -1.5
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ _SMALLEST_SIDE = 4
 _MEAN_START, _SPREAD_START = 0.1, 0.01
 """The last layers' weights are made smaller by these, so that codes begin near the prior's middle and sure of
 themselves neither way."""
+_SURE = -2.0
+"""Logarithm of the deviation that codes begin with where tones pass straight: noise must not drown them."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class HeadAutoencoderConfig:
     """Most channels."""
     hidden: int = 128
     """Width of the geometry's layers and of the vector in which both branches meet."""
+    tones: int = 0
+    """Coefficients of a linear model of textures that are seen and said beside the texture itself, so that a short
+    training need not find by convolution what a sum says already; 0 leaves them out, as the papers do. They and the
+    weights then also pass straight into the code and out of it, by linear layers that begin as the tones' identity."""
 
 
 class Gaussian(NamedTuple):
@@ -60,11 +66,13 @@ class Decoded(NamedTuple):
     """What codes stand for."""
 
     weights: Float[Tensor, "batch weights"]
+    tones: Float[Tensor, "batch tones"]
     texture: Float[Tensor, "batch 3 side side"]
+    """What the sum of tones lacks, or the whole where there are none."""
 
 
 class HeadEncoder(nn.Module):
-    """Standardised weights and textures in, codes out."""
+    """Standardised weights, tones and textures in, codes out."""
 
     def __init__(self, weights: int, config: HeadAutoencoderConfig) -> None:
         super().__init__()
@@ -73,22 +81,31 @@ class HeadEncoder(nn.Module):
         for before, after in itertools.pairwise((3, *widths)):
             layers += [nn.Conv2d(before, after, 4, 2, 1), nn.LeakyReLU(0.2)]
         self.texture = nn.Sequential(*layers, nn.Flatten(), *_dense(widths[-1] * _SMALLEST_SIDE**2, config.hidden))
-        self.geometry = nn.Sequential(*_dense(weights, config.hidden), *_dense(config.hidden, config.hidden))
+        numbers = weights + config.tones
+        self.geometry = nn.Sequential(*_dense(numbers, config.hidden), *_dense(config.hidden, config.hidden))
         self.mean = nn.Linear(2 * config.hidden, config.code)
         self.log_deviation = nn.Linear(2 * config.hidden, config.code)
         with torch.no_grad():
             self.mean.weight *= _MEAN_START
             self.log_deviation.weight *= _SPREAD_START
-            self.log_deviation.bias.zero_()
+            self.log_deviation.bias.fill_(_SURE if config.tones else 0.0)
+        self.straight = _straight(numbers, config) if config.tones else None
 
-    def forward(self, weights: Float[Tensor, "batch weights"], texture: Float[Tensor, "batch 3 side side"]) -> Gaussian:
+    def forward(
+        self,
+        weights: Float[Tensor, "batch weights"],
+        tones: Float[Tensor, "batch tones"],
+        texture: Float[Tensor, "batch 3 side side"],
+    ) -> Gaussian:
         """What is known of the code of each."""
-        met = torch.cat([self.texture(texture), self.geometry(weights)], dim=1)
-        return Gaussian(self.mean(met), self.log_deviation(met))
+        numbers = torch.cat([weights, tones], dim=1)
+        met = torch.cat([self.texture(texture), self.geometry(numbers)], dim=1)
+        mean = self.mean(met)
+        return Gaussian(mean if self.straight is None else mean + self.straight(numbers), self.log_deviation(met))
 
 
 class HeadDecoder(nn.Module):
-    """Codes in, standardised weights and textures out; the texture of an untrained network is 0 everywhere."""
+    """Codes in, standardised weights, tones and textures out; the texture of an untrained network is 0 everywhere."""
 
     def __init__(self, weights: int, config: HeadAutoencoderConfig) -> None:
         super().__init__()
@@ -98,6 +115,10 @@ class HeadDecoder(nn.Module):
             *_dense(config.hidden, config.hidden),
             nn.Linear(config.hidden, weights),
         )
+        tones = [*_dense(config.code, config.hidden), nn.Linear(config.hidden, config.tones)] if config.tones else []
+        self.tones = nn.Sequential(*tones)
+        self.straight = _back(weights + config.tones, config) if config.tones else None
+        self._weights = weights
         self.entry = nn.Sequential(*_dense(config.code, widths[0] * _SMALLEST_SIDE**2))
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise((*widths, max(config.narrowest // 2, 4))):
@@ -111,11 +132,44 @@ class HeadDecoder(nn.Module):
 
     def forward(self, codes: Float[Tensor, "batch code"]) -> Decoded:
         """What each code stands for."""
-        return Decoded(self.geometry(codes), self.textures(codes))
+        return Decoded(self.moved(codes), self.said(codes), self.textures(codes))
+
+    def moved(self, codes: Float[Tensor, "batch code"]) -> Float[Tensor, "batch weights"]:
+        """The weights alone."""
+        found = self.geometry(codes)
+        return found if self.straight is None else found + self.straight(codes)[:, : self._weights]
+
+    def said(self, codes: Float[Tensor, "batch code"]) -> Float[Tensor, "batch tones"]:
+        """The tones alone."""
+        if self.straight is None:
+            return codes.new_zeros(len(codes), 0)
+        return self.tones(codes) + self.straight(codes)[:, self._weights :]
 
     def textures(self, codes: Float[Tensor, "batch code"]) -> Float[Tensor, "batch 3 side side"]:
         """The texture alone."""
         return self.texture(self.entry(codes).reshape(-1, self._first, _SMALLEST_SIDE, _SMALLEST_SIDE))
+
+
+@torch.no_grad()
+def _straight(numbers: int, config: HeadAutoencoderConfig) -> nn.Linear:
+    """Tones into the code as they are, and as much of the weights as there is room for."""
+    layer = nn.Linear(numbers, config.code, bias=False)
+    weights, tones = numbers - config.tones, min(config.tones, config.code)
+    layer.weight.zero_()
+    layer.weight[:tones, weights : weights + tones] = torch.eye(tones)
+    if config.code > tones:
+        nn.init.orthogonal_(layer.weight[tones:, :weights])
+    return layer
+
+
+@torch.no_grad()
+def _back(numbers: int, config: HeadAutoencoderConfig) -> nn.Linear:
+    """The way back of a layer like the encoder's; what weights the encoder mixes is found out while learning."""
+    layer = nn.Linear(config.code, numbers, bias=False)
+    weights, tones = numbers - config.tones, min(config.tones, config.code)
+    layer.weight.zero_()
+    layer.weight[weights : weights + tones, :tones] = torch.eye(tones)
+    return layer
 
 
 def _dense(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:

@@ -22,13 +22,16 @@ class HeadWeights:
     """L1 of textures in their standard deviations, where the frame shows them; Multiface: 1, squared."""
     weights: float = 0.1
     """Squared error of blendshape weights in their standard deviations."""
+    tones: float = 0.1
+    """Squared error of the coefficients of eigen-textures, where there are any; the paper has none."""
     vertices: float = 0.2
     """Mean distance of the vertices that the weights move, per mm; Multiface: 1, squared and standardised."""
     divergence: float = 0.01
     """Divergence of codes from the standard normal, the mean over their numbers; Multiface: 0.01."""
-    adversarial: float = 0.02
-    """What the judge of patches says of made textures (section 4); 0 trains without it."""
-    r1: float = 1.0
+    adversarial: float = 0.005
+    """What the judge of patches says of made textures (section 4); 0 trains without it, as `draft` does: in a few
+    hundred steps the judge is always right and its word paints scratches."""
+    r1: float = 10.0
     """Penalty on the judge's gradient, applied every `HybridHeadConfig.penalty_every` steps; the judge that the paper
     cites has none."""
     features: float = 4.0
@@ -56,7 +59,9 @@ class HybridHeadConfig:
     """Side of the re-rendered picture; the paper's heads are about 520 x 360 px (section 6)."""
     unwrapping: UnwrappingConfig = field(default_factory=UnwrappingConfig)
     """How frames become textures; their side is the autoencoder's."""
-    autoencoder: HeadAutoencoderConfig = field(default_factory=HeadAutoencoderConfig)
+    autoencoder: HeadAutoencoderConfig = field(
+        default_factory=lambda: HeadAutoencoderConfig(code=64, narrowest=4, widest=64, tones=32)
+    )
     """Weights and texture to code and back (section 4; sizes not in the paper)."""
     judge: PatchDiscriminatorConfig = field(default_factory=lambda: PatchDiscriminatorConfig(width=16))
     """The judge of patches of textures (section 4, after Isola et al. 2017)."""
@@ -73,7 +78,7 @@ class HybridHeadConfig:
     plate_frames: int = 48
     """Training frames whose median, outside the matte, is the clean plate where none is given as `clean_plate.png` in
     the capture; the paper films one."""
-    head_weights: HeadWeights = field(default_factory=HeadWeights)
+    head_weights: HeadWeights = field(default_factory=lambda: HeadWeights(adversarial=0.0))
     """Of the autoencoder's losses."""
     picture_weights: PictureWeights = field(default_factory=PictureWeights)
     """Of the re-rendering's losses."""
@@ -83,11 +88,11 @@ class HybridHeadConfig:
     """Share of the autoencoder's steps after which the judge's word counts; not in the paper."""
     head_steps: int = 1500
     """Steps of the autoencoder; Multiface: 200 000."""
-    head_batch: int = 4
+    head_batch: int = 8
     """Frames a step; Multiface: 16."""
     head_rate: float = 1e-3
     """Learning rate of the autoencoder (Adam); Multiface: 3e-4."""
-    judge_rate: float = 2e-4
+    judge_rate: float = 1e-4
     """Learning rate of the judge; Isola et al.: 2e-4."""
     picture_steps: int = 1200
     """Steps of the re-rendering; not in the paper."""
@@ -117,8 +122,9 @@ PRESETS: Mapping[str, HybridHeadConfig] = {
     "standard": HybridHeadConfig(
         size_px=512,
         unwrapping=_textured(512),
-        autoencoder=HeadAutoencoderConfig(side=512, code=128, narrowest=16, widest=256, hidden=256),
+        autoencoder=HeadAutoencoderConfig(side=512, code=128, narrowest=16, widest=256, hidden=256, tones=48),
         judge=PatchDiscriminatorConfig(width=32),
+        head_weights=HeadWeights(),
         renderer=RefiningUNetConfig(widths=(24, 48, 96, 192, 256, 256), convolutions=2),
         head_steps=15_000,
         head_batch=8,
@@ -136,7 +142,7 @@ PRESETS: Mapping[str, HybridHeadConfig] = {
         renderer=RefiningUNetConfig(widths=(64, 128, 256, 512, 1024), convolutions=2),
         starts_from_mesh=False,
         starts_from_portrait=False,
-        head_weights=HeadWeights(features=1.0, r1=0.0),
+        head_weights=HeadWeights(adversarial=0.01, features=1.0, r1=0.0),
         head_steps=200_000,
         head_batch=16,
         head_rate=3e-4,

@@ -41,6 +41,7 @@ from headstudio.records.capture import Annotation
 from headstudio.records.channels import ARKIT, HEAD_POSE, Channel, Channels, Rendering, Scene, View, latent_of
 from headstudio.records.mesh import MeshAsset
 from headstudio.records.track import HeadIdentity
+from headstudio.texture.eigen import EigenTextures
 from headstudio.texture.mesh_asset import mesh_asset
 from headstudio.texture.unwrapping import FrameTextures
 from headstudio.training.batches import usable_training_frames
@@ -50,6 +51,8 @@ from headstudio.training.stages import Player, Stage
 
 _MEASURED = 64
 """Textures from which their standard deviation is measured."""
+_SUMMED = 256
+"""Textures from which eigen-textures are found."""
 _AT_ONCE = 16
 
 
@@ -57,6 +60,8 @@ class Seen(NamedTuple):
     """What the encoder sees of frames, in standard deviations from the mean."""
 
     weights: Float[Tensor, "batch weights"]
+    tones: Float[Tensor, "batch tones"]
+    """Coefficients of eigen-textures."""
     texture: Float[Tensor, "batch 3 side side"]
     own: Float[Tensor, "batch 1 side side"]
     """1 where the texture is the frame's own."""
@@ -96,6 +101,7 @@ class HybridHead(AvatarModel):
         self.register_buffer("plates", torch.zeros(0, dtype=torch.uint8))
         self.register_buffer("plates_seen", torch.zeros(0, dtype=torch.bool))
         self.register_buffer("texture_deviation", torch.ones(()))
+        self.eigen = EigenTextures(config.autoencoder.tones, config.autoencoder.side)
         self.perceptual_loss = PictureLoss(partial(perceptual_loss, low_precision=config.low_precision))
         self._textures: dict[str, FrameTextures] = {}
         self._last: HeadTerms | None = None
@@ -200,14 +206,15 @@ class HybridHead(AvatarModel):
     def encoded(self, seen: Seen) -> Gaussian:
         """What is known of their codes."""
         with self.precision():
-            found = self.encoder(seen.weights, seen.texture)
+            found = self.encoder(seen.weights, seen.tones, seen.texture)
         return Gaussian(*(value.float() for value in found))
 
     def decoded(self, codes: Float[Tensor, "batch code"]) -> Decoded:
-        """Standardised weights and textures of codes."""
+        """Standardised weights, tones and whole textures of codes."""
         with self.precision():
             found = self.decoder(codes)
-        return Decoded(*(value.float() for value in found))
+        weights, tones, texture = (value.float() for value in found)
+        return Decoded(weights, tones, self.eigen(tones) + texture)
 
     def codes(self, source: Source) -> dict[Channel, Tensor]:
         usable = [frame for frame in range(source.track.frames) if bool(source.track.usable[frame])]
@@ -242,12 +249,13 @@ class HybridHead(AvatarModel):
     def texture(self, codes: Float[Tensor, "batch code"]) -> Float[Tensor, "batch 3 side side"]:
         """sRGB in [0, 1]."""
         mean = self.person.mean[None].float() / 255
-        return (mean + self.texture_deviation * self.decoder.textures(codes)).clamp(0, 1)
+        away = self.eigen(self.decoder.said(codes)) + self.decoder.textures(codes)
+        return (mean + self.texture_deviation * away).clamp(0, 1)
 
     def places(self, codes: Float[Tensor, "batch code"], channels: Channels, view: View) -> drawing.Places:
         """Where in the atlas a picture of the mesh looks, at the size of the re-rendering."""
         person, side = self.person, self.config.size_px
-        weights = self._own_units(self.decoder.geometry(codes))
+        weights = self._own_units(self.decoder.moved(codes))
         seen = view.resized(side, side)
         vertices_m = person.vertices_m(articulated(person.head, weights, channels), channels, seen)
         return drawing.places(vertices_m, person.mesh, seen.camera)
@@ -355,13 +363,17 @@ class HybridHead(AvatarModel):
         own = found.own.float() / 255
         variance = (away.square() * own).sum() / (3 * own.sum()).clamp_min(1.0)
         self.texture_deviation = variance.sqrt().clamp_min(_LEAST_DEVIATION).to(self.texture_deviation)
+        if self.eigen.components:
+            some = frames[:: max(len(frames) // _SUMMED, 1)]
+            away = (self._textures[key][some].rgb.float() - self.person.mean.float()) / (255 * self.texture_deviation)
+            self.eigen.measure(away, self.counts)
 
     def _standard(self, textures: FrameTextures, frames: Tensor, channels: Channels) -> Seen:
         found, device = textures[frames], self.person.mean.device
         mean = self.person.mean[None].float()
         away = (found.rgb.to(device).float() - mean) / (255 * self.texture_deviation)
         weights = self.weight_range(weights_of(self.person.head, channels))
-        return Seen(weights, away, found.own.to(device).float() / 255)
+        return Seen(weights, self.eigen.coefficients(away), away, found.own.to(device).float() / 255)
 
     def _encoded_frames(
         self, textures: FrameTextures, frames: tuple[int, ...] | list[int]
@@ -371,7 +383,7 @@ class HybridHead(AvatarModel):
         for some in torch.tensor(frames).split(_AT_ONCE):
             channels = {channel: values.to(device) for channel, values in motion.at(some).items()}
             seen = self._standard(textures, some, channels)
-            found.append(self.encoder(seen.weights, seen.texture).mean)
+            found.append(self.encoder(seen.weights, seen.tones, seen.texture).mean)
         return torch.cat(found)
 
     def _own_units(self, standard: Float[Tensor, "batch weights"]) -> Float[Tensor, "batch weights"]:

@@ -80,7 +80,7 @@ def frontal_view() -> View:
 class _Graph(nn.Module):
     def __init__(self, avatar: "HybridHead") -> None:
         super().__init__()
-        self.decoder, self.refiner = avatar.decoder, avatar.refiner
+        self.decoder, self.refiner, self.eigen = avatar.decoder, avatar.refiner, avatar.eigen
         mean, deviation = avatar.person.mean[None].float() / 255, avatar.texture_deviation
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
@@ -90,6 +90,7 @@ class _Graph(nn.Module):
 
     def forward(self, code: Tensor, uv: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The person multiplied by the mask, and the weights of mesh, corrective image and background."""
-        texture = (self.mean + self.deviation * self.decoder.textures(code)).clamp(0.0, 1.0)
+        away = self.eigen(self.decoder.said(code)) + self.decoder.textures(code)
+        texture = (self.mean + self.deviation * away).clamp(0.0, 1.0)
         layers = self.refiner(paint(texture, uv, mask))
         return layers.foreground, layers.weights

@@ -10,14 +10,15 @@ ENCODE = "encode every training frame"
 """The event before the re-rendering: from then on each frame is its code."""
 AUTOENCODER, JUDGE, REFINER, TRACKED = ("encoder.*", "decoder.*"), ("judge.*",), ("refiner.*",), ("from_tracked.*",)
 
-_TO_TEXTURE = ("encoder.*", "decoder.entry.*", "decoder.texture.*")
-_TO_WEIGHTS = ("encoder.*", "decoder.geometry.*")
+_TO_TEXTURE = ("encoder.*", "decoder.entry.*", "decoder.texture.*", "decoder.tones.*", "decoder.straight.*")
+_TO_WEIGHTS = ("encoder.*", "decoder.geometry.*", "decoder.straight.*")
 
 REACHES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     HEAD: {
         "texture": _TO_TEXTURE,
         "weights": _TO_WEIGHTS,
         "vertices": _TO_WEIGHTS,
+        "tones": ("encoder.*", "decoder.tones.*", "decoder.straight.*"),
         "divergence": ("encoder.*",),
         "adversarial": _TO_TEXTURE,
         "judge": JUDGE,
@@ -67,6 +68,7 @@ def _head_players(config: HybridHeadConfig) -> tuple[Player, ...]:
             "weights": weights.weights,
             "vertices": weights.vertices,
             "divergence": weights.divergence,
+            "tones": weights.tones if config.autoencoder.tones else 0.0,
         }
     )
     contested = weights.adversarial > 0

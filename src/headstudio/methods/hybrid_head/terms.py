@@ -48,6 +48,10 @@ class HeadTerms:
         """Squared error of standardised weights."""
         return (self._decoded.weights - self._input.weights).square().mean()
 
+    def tones(self) -> Float[Tensor, ""]:
+        """Squared error of the coefficients of eigen-textures."""
+        return (self._decoded.tones - self._input.tones).square().mean()
+
     def vertices(self) -> Float[Tensor, ""]:
         """Mean distance in mm between the mesh as decoded and as tracked."""
         return self._avatar.apart_m(self._decoded.weights, self._input.weights) * _MM
@@ -142,7 +146,7 @@ class TransferTerms:
 
     def vertices(self) -> Float[Tensor, ""]:
         """Mean distance in mm between the mesh of the told code and that of the frame's own."""
-        decoder = self._avatar.decoder.geometry
+        decoder = self._avatar.decoder.moved
         with torch.no_grad():
             wanted = decoder(self._wanted)
         return self._avatar.apart_m(decoder(self._told), wanted) * _MM
