@@ -86,25 +86,35 @@ def film_people(folder: Path, config: PeopleConfig, progress: Progress) -> tuple
 
 def film_person(place: Path, seed: int, config: PeopleConfig) -> None:
     """One person's capture with the true track inside; it appears whole or not at all."""
-    stage = _stage(seed, config)
-    pictures = _pictures(stage, config.faces)
+    lights = tuple(Light.sample(seed * 1000 + frame) for frame in range(config.faces))
+    film_stage(place, _stage(seed, config), config.faces, lights)
+
+
+def film_stage(place: Path, stage: Stage, training_frames: int, lights: Sequence[Light] = ()) -> None:
+    """Film a stage into a capture with the detector's landmarks, without mattes, and with the true track inside.
+
+    Args:
+        place: the capture's folder, which appears whole or not at all.
+        stage: who, and what they do.
+        training_frames: so many frames are for training, the others are held out without a gap.
+        lights: of each frame; the stage's own light when not given.
+    """
+    pictures = _pictures(stage, lights)
     landmarks = _detected(pictures)
     found = torch.isfinite(landmarks).all(-1).all(-1)
+    side, name = stage.config.width_px, f"{stage.head.name}-{stage.config.seed}"
     view = CaptureView(
         name=VIEW,
-        source=Source(
-            f"{config.head}-{seed}", _checksum(seed, config), config.size_px, config.size_px, 0, 0.0, "none", False
-        ),
-        crop=Crop(0.0, 0.0, float(config.size_px)),
+        source=Source(name, _checksum(stage), side, side, 0, 0.0, "none", False),
+        crop=Crop(0.0, 0.0, float(side)),
         times_s=stage.performance.times_s.double(),
         landmarks_px=landmarks,
-        valid=torch.ones(config.size_px, config.size_px, dtype=torch.bool),
+        valid=torch.ones(side, side, dtype=torch.bool),
         quality={"confidence": found.float()},
     )
     with storage.replacing_folder(place) as building:
-        capture = Capture(
-            building, config.size_px, (view,), Split(config.faces, config.faces), frozenset({Annotation.LANDMARKS})
-        )
+        split = Split(training_frames, training_frames)
+        capture = Capture(building, side, (view,), split, frozenset({Annotation.LANDMARKS}))
         for frame, picture in enumerate(pictures):
             path = capture.frame_path(frame)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,11 +167,10 @@ def _stage(seed: int, config: PeopleConfig) -> Stage:
     return stage.performing(posed_faces(seed, config.faces))
 
 
-def _pictures(stage: Stage, faces: int) -> list[np.ndarray]:
-    renderer = FrameRenderer(stage)
-    shown = []
-    for frame in range(faces):
-        renderer.stage = replace(stage, light=Light.sample(stage.config.seed * 1000 + frame))
+def _pictures(stage: Stage, lights: Sequence[Light]) -> list[np.ndarray]:
+    renderer, shown = FrameRenderer(stage), []
+    for frame in range(len(stage.performance)):
+        renderer.stage = replace(stage, light=lights[frame]) if lights else stage
         shown.append(renderer.render(frame).rgb.numpy())
     return shown
 
@@ -183,5 +192,7 @@ def _digest(config: PeopleConfig) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _checksum(seed: int, config: PeopleConfig) -> str:
-    return hashlib.sha256(f"{seed} {config.head} {_digest(config)}".encode()).hexdigest()
+def _checksum(stage: Stage) -> str:
+    """Of everything that decides the pictures but the lights."""
+    told = json.dumps(asdict(stage.config), sort_keys=True).encode() + stage.performance.arkit.numpy().tobytes()
+    return hashlib.sha256(told).hexdigest()
