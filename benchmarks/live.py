@@ -11,6 +11,8 @@ says what it allows on so many cores; `steady` repeats the clip and samples rate
 """
 
 import argparse
+import contextlib
+import itertools
 import os
 import re
 import statistics
@@ -21,6 +23,7 @@ from typing import Any
 import torch
 
 from headstudio import storage
+from headstudio.capture.decode import open_video
 from headstudio.cli.sources import load_subject
 from headstudio.live.cameras import FilmedFile
 from headstudio.live.config import LiveConfig
@@ -35,6 +38,7 @@ QUIET_LOAD = 0.3
 """Processes that wanted to run in the minute before a row; above, others were at work."""
 _SAMPLE_S = 10.0
 _WARM_S = 20.0
+_PROFILED_S = 65.0
 TARGET_FPS = 25.0
 
 
@@ -85,15 +89,15 @@ def played(
     source = FilmedFile(clip, repeat=seconds is not None)
     with Session(model, at_rest, source, config, personal=personal) as session:
         session.add(counter)
-        begun_s, begun_own_s = time.perf_counter(), time.process_time()
+        begun_s = time.perf_counter()
         report = (lambda: sample(session, counter)) if sample else (lambda: None)
         session.run(seconds, report=report, report_every_s=_SAMPLE_S)
-        took_s, own_s = time.perf_counter() - begun_s, time.process_time() - begun_own_s
+        took_s = time.perf_counter() - begun_s
         readings = session.readings()
     return {
         "method": method, "avatar": str(avatar), "clip": clip.name, "size_px": size_px, "seconds": took_s,
         "frames_in": readings[0].frames_out + readings[0].dropped, "frames_out": counter.frames,
-        "processor_ms": 1000 * own_s / max(counter.frames, 1), "stages": [vars(reading) for reading in readings],
+        "stages": [vars(reading) for reading in readings],
         "load_before": load, "machine": machine(), "cores": len(os.sched_getaffinity(0)),
     }  # fmt: skip
 
@@ -145,24 +149,55 @@ def profile(options: argparse.Namespace) -> list[str]:
     """What a frame costs, and the rate that this allows."""
     avatar = options.avatars[0]
     personal = known_driver(options.output, options.clip, avatar)
-    told = played(options.clip, avatar, options.size_px, personal)
-    storage.write_json(options.output / "profile.json", SCHEMA, VERSION, told)
-    readings = [Reading(**stage) for stage in told["stages"]]
-    tracker_ms = next((r.processor_p50_ms for r in readings if r.stage == "track"), 0.0)
-    total_ms = told["processor_ms"] + tracker_ms  # its process is not this one
-    lines = [[r.stage, f"{r.processor_p50_ms:.1f}", f"{r.processor_p50_ms / total_ms:.0%}"] for r in readings]
-    own_ms = sum(r.processor_p50_ms for r in readings)
-    lines.append(["threads of libraries (MediaPipe, FFmpeg), and waiting", f"{total_ms - own_ms:.1f}", ""])
-    lines.append(["all", f"{total_ms:.1f}", "100%"])
-    slowest = max(readings, key=lambda r: r.processor_p50_ms)
-    cores = told["cores"]
+    samples: list[tuple[dict[str, float], list[Reading], int]] = []
+
+    def sample(session: Session, counter: Counter) -> None:
+        samples.append((mediapipe_s(), session.readings(), counter.frames))
+
+    told = played(options.clip, avatar, options.size_px, personal, _PROFILED_S, sample)
+    costs = {"decoding": decoding_ms(options.clip), **costs_ms(samples)}
+    storage.write_json(options.output / "profile.json", SCHEMA, VERSION, {**told, "costs_ms": costs})
+    total_ms, cores = sum(costs.values()), told["cores"]
+    lines = [[name, f"{ms:.1f}", f"{ms / total_ms:.0%}"] for name, ms in [*costs.items(), ("all", total_ms)]]
+    slowest = max(costs, key=lambda name: costs[name])
     return [
-        *markdown(["stage", "processor time a frame, ms", "share"], lines),
+        *markdown(["where", "processor time a frame, ms", "share"], lines),
         "",
-        f"{cores} cores allow {1000 * cores / total_ms:.1f} frames a second if nobody else wants them; the slowest "
-        f"stage, {slowest.stage}, allows {1000 / slowest.processor_p50_ms:.1f}. Wanted: {TARGET_FPS:.0f}.",
+        f"{cores} cores allow {1000 * cores / total_ms:.1f} frames a second if nobody else wants them; "
+        f"'{slowest}', the slowest, allows {1000 / costs[slowest]:.1f}. Wanted: {TARGET_FPS:.0f}.",
         f"Got: {told['frames_out'] / told['seconds']:.1f} (load before: {told['load_before']:.1f}).",
     ]
+
+
+def costs_ms(samples: list[tuple[dict[str, float], list[Reading], int]]) -> dict[str, float]:
+    """Processor time of one frame that goes all the way, by stage and by threads of libraries."""
+    (first, began, _), (last, ended, _) = samples[0], samples[-1]
+    done = {now.stage: now.frames_in - then.frames_in for now, then in zip(ended, began, strict=True)}
+    costs = {reading.stage: reading.processor_p50_ms for reading in ended[1:-1]}
+    used_s = sum(seconds - first.get(thread, 0.0) for thread, seconds in last.items())
+    costs["MediaPipe's threads"] = 1000 * used_s / max(done["detect"], 1)
+    return costs
+
+
+def mediapipe_s() -> dict[str, float]:
+    """Processor time of MediaPipe's threads so far."""
+    found = {}
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has ended
+            name = (thread / "comm").read_text(encoding="ascii")
+            fields = (thread / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            if name.startswith("mediapipe"):
+                found[thread.name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
+def decoding_ms(clip: Path) -> float:
+    """Processor time in which FFmpeg makes one picture of the clip."""
+    frames = open_video(clip).frames()
+    next(frames)
+    begun_s = time.process_time()
+    count = sum(1 for _ in frames)
+    return 1000 * (time.process_time() - begun_s) / count
 
 
 def steady(options: argparse.Namespace) -> list[str]:
@@ -177,12 +212,12 @@ def steady(options: argparse.Namespace) -> list[str]:
 
     told = played(options.clip, avatar, options.size_px, personal, 60 * options.minutes, sample)
     warm = [s for s in samples if s[0] - samples[0][0] >= _WARM_S] or samples
-    rates = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(warm, warm[1:], strict=False)]
+    rates = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in itertools.pairwise(warm)]
     storage.write_json(options.output / "steady.json", SCHEMA, VERSION, {**told, "samples": samples})
     thirds = [warm[: len(warm) // 3], warm[-(len(warm) // 3) :]]
     memory = [statistics.mean(s[2] for s in third) if third else 0.0 for third in thirds]
     return [
-        f"{options.minutes:g} minutes of {told['method']} at {options.size_px} px, load before {told['load_before']:.1f}:",
+        f"{options.minutes:g} min of {told['method']} at {told['size_px']} px (load before {told['load_before']:.1f}):",
         f"{told['frames_in']} frames in, {told['frames_out']} out; "
         f"rate by {_SAMPLE_S:.0f} s: median {statistics.median(rates or [0.0]):.2f}, "
         f"{min(rates, default=0):.2f} to {max(rates, default=0):.2f} frames a second;",

@@ -41,12 +41,14 @@ TINY = LatentAvatarConfig(
     cells=8,
     cells_looked_at=64,
     matte_frames=0,
+    start_side=8,
+    spread_frames=4,
     perceptual_weight=0.0,
     steps=4,
     transfer_steps=2,
 )
 BASELINE = dataclasses.replace(TINY, code="tracked")
-ROUGH = dataclasses.replace(TINY, super_resolution=SuperResolutionConfig(8, 8, 1), own_planes=False, start_shape=False)
+ROUGH = dataclasses.replace(TINY, super_resolution=SuperResolutionConfig(8, 8, 1), own_planes=False, start_side=0)
 BOX = Box((-0.1, -0.15, -0.1), (0.1, 0.1, 0.1))
 
 
@@ -211,13 +213,31 @@ def test_what_is_cut_out_fits_where_it_was():
     assert worst < 0.3  # bilinear twice, of a ramp: half a pixel at the window's border at most
 
 
-def test_the_start_is_a_head_in_its_own_size():
+def test_the_box_is_measured_in_half_heads():
     frame = HeadFrame((0.0, 0.01, -0.05), (0.07, 0.11, 0.09))
-    points = torch.tensor([[0.0, 0.01, -0.05], [0.2, 0.01, -0.05], [0.0, 0.25, -0.05], [0.0, -0.15, -0.05]])
-    middle, aside, above, neck = frame.start(points).tolist()
-    assert middle > 0 and neck > 0 and aside < -1 and above < -1
     box = frame.box((-1, -2, -1), (1, 1, 1))
     torch.testing.assert_close(torch.tensor(box.lowest_m), torch.tensor([-0.07, -0.21, -0.14]))
+
+
+def test_the_start_shows_before_anything_is_learned(source):
+    started, bare = made(TINY, source), made(dataclasses.replace(TINY, start_side=0), source)
+    points = started.head.frame.half_m[1] * torch.randn(50, 3, generator=torch.Generator().manual_seed(5))
+    assert started.head.start(points).abs().max() > 0 and not bare.head.start(points).any()
+    assert started.head.grid.occupied.sum() < bare.head.grid.occupied.sum()
+    restored = LatentAvatar(TINY)
+    restored.restore(started.state())
+    checkpoint.replace_tensors(restored, started.state_dict())
+    torch.testing.assert_close(restored.head.start(points), started.head.start(points))
+
+
+def test_codes_of_the_clip_are_spread_before_training(source):
+    avatar = made(TINY, source)
+    crops = source.motion_with({FACE_CROP}).at(list(source.capture.train_frames))[FACE_CROP]
+    spread = avatar.encoder.output(avatar.encoder.maps(crops - 0.5).flatten(1))
+    close = made(dataclasses.replace(TINY, spread_frames=0), source)
+    usual = close.encoder.output(close.encoder.maps(crops - 0.5).flatten(1))
+    assert spread.std(0).mean() > 3 * usual.std(0).mean()
+    assert spread.mean(0).abs().mean() < spread.std(0).mean()
 
 
 BAD = [

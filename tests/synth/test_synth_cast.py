@@ -13,6 +13,7 @@ from headstudio.geometry.topology import connect, is_manifold
 from headstudio.heads.parsing import Label
 from headstudio.progress import Silent
 from headstudio.records.capture import Annotation, Capture
+from headstudio.render.closest import SurfaceIndex, signed_distance
 from headstudio.render.normals import vertex_normals
 from headstudio.render.rasterise import interpolate, rasterise
 from headstudio.synth.cast import CAST, cast_config, cast_stage, two_takes
@@ -21,7 +22,7 @@ from headstudio.synth.frames import FrameRenderer
 from headstudio.synth.given import true_landmarks, write_given_capture
 from headstudio.synth.head_map import Ears
 from headstudio.synth.orbit import orbited
-from headstudio.synth.shell import STYLES, grow_shell, signed_distance
+from headstudio.synth.shell import STYLES, grow_shell
 from headstudio.synth.surface_truth import SurfaceTruth, TruthMaps, tell_surface
 
 SIZE, FRAMES = 128, (8, 6)
@@ -50,7 +51,8 @@ def test_hair_is_one_closed_surface_that_leaves_face_and_ears_free(head, shells)
     ears = Ears.of(head, head.template_m)
     for style, hair in shells.items():
         assert is_manifold(connect(hair.triangles.long(), len(hair.points_m))), style
-        distance, corners, _ = signed_distance(hair.points_m, head.template_m, head.triangles.long())
+        near = signed_distance(hair.points_m, SurfaceIndex(head.template_m, head.triangles.long()))
+        distance, corners = near.distance, head.triangles[near.places.triangle].long()
         front = head.region("eyelids", "nose", "lips")[corners].all(1)
         assert not (front & (distance > 0.001)).any(), style
         beside_ears = ears.holds(hair.points_m) & (distance > 0.004)

@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from headstudio.errors import HeadstudioError
 from headstudio.render.checks import check_indices, check_shape
+from headstudio.render.normals import vertex_normals
 
 
 @dataclass(frozen=True)
@@ -107,3 +108,26 @@ class SurfaceIndex:
         corners = self.vertices[self.triangles[original.clamp_min(0)]]
         positions = (corners * barycentric[..., None]).sum(1)
         return SurfacePlaces(original, barycentric, torch.where(found[:, None], positions, torch.nan))
+
+
+@dataclass(frozen=True)
+class SignedDistance:
+    """How far points are from a surface."""
+
+    distance: Float[Tensor, " points"]
+    """Negative behind it."""
+    normal: Float[Tensor, "points 3"]
+    """Of the nearest place, between those of its corners; not of unit length."""
+    places: SurfacePlaces
+    """The nearest places."""
+
+
+def signed_distance(points: Float[Tensor, "points 3"], index: SurfaceIndex) -> SignedDistance:
+    """Distance from a surface; which side is told by the normals of the corners, since normals of triangles disagree
+    beyond an edge."""
+    places = index.nearest(points)
+    corners = index.triangles[places.triangle.clamp_min(0)]
+    normals = vertex_normals(index.vertices[None], index.triangles)[0]
+    normal = (normals[corners] * places.barycentric[..., None]).sum(1)
+    away = points - places.positions
+    return SignedDistance(away.norm(dim=-1) * torch.sign((away * normal).sum(-1)), normal, places)

@@ -52,7 +52,8 @@ class OccupancyGrid(nn.Module):
                 where="occupancy grid",
                 next_step="pass positive numbers",
             )
-        self.box, self.cells, self.least_density_per_m = box, cells, least_density_per_m
+        self.box, self.cells, self.patience = box, cells, patience
+        self.least_density_per_m = least_density_per_m
         # Half a look of room: rounding must not decide which look is the last one.
         self._fading = 0.5 ** (1 / patience)
         self._highest = least_density_per_m / self._fading ** (patience - 0.5)

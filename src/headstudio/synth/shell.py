@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from headstudio.geometry.marching import marching_tetrahedra
 from headstudio.heads.base import HeadModel
-from headstudio.render.closest import SurfaceIndex
+from headstudio.render.closest import SurfaceIndex, signed_distance
 from headstudio.render.normals import vertex_normals
 from headstudio.synth.fields import Anatomy, blend_between
 from headstudio.synth.head_map import Ears, hairline, outer_skin
@@ -79,18 +79,6 @@ def grow_shell(
     return _dressed(points, triangles, anatomy, style, seed)
 
 
-def signed_distance(
-    points_m: Float[Tensor, "points 3"], vertices_m: Float[Tensor, "vertices 3"], triangles: Tensor
-) -> tuple[Float[Tensor, " points"], Tensor, Tensor]:
-    """Distance from a surface, negative behind it, with the corners and weights of the nearest place."""
-    places = SurfaceIndex(vertices_m, triangles).nearest(points_m)
-    corners = triangles[places.triangle].long()
-    normals = vertex_normals(vertices_m[None], triangles)[0]
-    normal = (normals[corners] * places.barycentric[..., None]).sum(1)
-    away = points_m - places.positions
-    return away.norm(dim=-1) * torch.sign((away * normal).sum(-1)), corners, places.barycentric
-
-
 def _grid(neutral_m: Tensor, cell_m: float) -> tuple[Tensor, tuple[int, int, int]]:
     low, high = neutral_m.amin(0) - 0.02, neutral_m.amax(0) + 0.02
     # Hair neither reaches the chest nor lies before the face; a bun stands off the back.
@@ -103,7 +91,9 @@ def _grid(neutral_m: Tensor, cell_m: float) -> tuple[Tensor, tuple[int, int, int
 
 
 def _skull(head: HeadModel, neutral_m: Tensor, anatomy: Anatomy, grid_m: Tensor, seed: int) -> Skull:
-    distance, corners, weights = signed_distance(grid_m, neutral_m, head.triangles[outer_skin(head)])
+    triangles = head.triangles[outer_skin(head)].long()
+    near = signed_distance(grid_m, SurfaceIndex(neutral_m, triangles))
+    distance, corners, weights = near.distance, triangles[near.places.triangle], near.places.barycentric
     ears = Ears.of(head, neutral_m)
     scalp = (hairline(head, neutral_m, ears, seed)[corners] * weights).sum(1)
     return Skull(anatomy, grid_m, distance, scalp, ears, float(neutral_m[head.region("scalp")][:, 2].amin()))

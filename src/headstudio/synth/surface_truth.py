@@ -13,12 +13,12 @@ from headstudio import storage
 from headstudio.geometry.camera import Camera
 from headstudio.geometry.rigid import transform
 from headstudio.heads.parsing import NAMED, Label
+from headstudio.render.closest import SurfaceIndex, signed_distance
 from headstudio.render.labels import triangle_labels
 from headstudio.render.normals import vertex_normals
 from headstudio.render.rasterise import interpolate, rasterise
 from headstudio.synth.frames import FrameRenderer
 from headstudio.synth.head_map import Ears, outer_skin, true_labels
-from headstudio.synth.shell import signed_distance
 from headstudio.synth.stage import Stage
 
 FILE_NAME = "surface.safetensors"
@@ -97,7 +97,7 @@ def tell_surface(stage: Stage) -> SurfaceTruth:
 
 
 def _inside(points_m: Tensor, vertices_m: Tensor, triangles: Tensor) -> Bool[Tensor, " points"]:
-    return signed_distance(points_m, vertices_m, triangles.long())[0] < -_HIDDEN_M
+    return signed_distance(points_m, SurfaceIndex(vertices_m, triangles.long())).distance < -_HIDDEN_M
 
 
 def _head_triangle_labels(stage: Stage) -> Int[Tensor, " triangles"]:

@@ -38,10 +38,10 @@ class LatentAvatarConfig:
 
     code: CodeSource = "encoded"
     """What the code is made of; the paper: encoded."""
-    rays_side: int = 64
+    rays_side: int = 96
     """Side of the rendered low-resolution picture, one ray a pixel; paper 128 (section 5.1). It is a square window
     around the volume, so that rays are not spent on the rest of the frame; the paper's clips are cut to the head."""
-    samples: int = 40
+    samples: int = 32
     """Places a ray at which the volume is asked; paper 64 (section 5.1)."""
     stratified: bool = False
     """Draw a place in each of a ray's cells while training; published: False, the middles."""
@@ -69,13 +69,14 @@ class LatentAvatarConfig:
     volume: VolumeFieldConfig = field(default_factory=lambda: VolumeFieldConfig(8, 48, 16, view_octaves=1, start=0.0))
     """Features to density and values. Its softplus density (published: relu) cannot vanish for good, so the published
     darkening of the first hundred targets, a guard against collapse to the white background, is left out."""
-    start_shape: bool = True
-    """Start from an ellipsoid as large as the head on a neck, in thin fog, instead of fog alone: a short training then
-    spends its steps on the face. Of the tracked mesh only the extents are used. The paper: False."""
+    start_side: int = 96
+    """Places along each axis of the volume from which training starts: the tracked head at rest, soft, with the colours
+    that training frames show on it; the networks add to it. A short training then spends its steps on what moves. The
+    paper: 0, nothing."""
     density_noise: float = 0.01
     """Noise on the density before its activation in training (published: 0.01)."""
     super_resolution: SuperResolutionConfig = field(
-        default_factory=lambda: SuperResolutionConfig(17, 24, 2, outputs=4, residual=True)
+        default_factory=lambda: SuperResolutionConfig(17, 16, 1, outputs=4, residual=True)
     )
     """The U-Net; paper: 128 to 512 px, colour alone. A fourth output is the mask at full size (ours), for edges that
     can be laid over any background; without it the low-resolution mask is enlarged."""
@@ -103,7 +104,7 @@ class LatentAvatarConfig:
     mask_weight: float = 0.1
     """Weight of the squared difference of the rendered mask (eq. 4), and of the full-size one where there is one; paper
     0.1. Eq. 4 prints a norm; published: its mean square, as here."""
-    steps: int = 2500
+    steps: int = 1500
     """Training steps; paper 200 000 (section 5.1)."""
     batch_size: int = 1
     """Frames a step; paper 2 (section 5.1)."""
@@ -155,7 +156,7 @@ PRESETS: Mapping[str, LatentAvatarConfig] = {
         generator=_generator(128, 32, 256, 32768),
         spread_frames=0,
         own_planes=False,
-        start_shape=False,
+        start_side=0,
         volume=VolumeFieldConfig(),
         super_resolution=SuperResolutionConfig(),
         cells=64,

@@ -12,11 +12,6 @@ from headstudio.heads.base import HeadModel
 from headstudio.records.channels import View
 from headstudio.render.rays import Box
 
-_NECK_RADIUS = 0.6
-"""Of the start, in half widths of the head."""
-_SHARPNESS, _FOG = 6.0, -4.0
-"""Of the start: how fast density falls across the border, and how thin it is far from it."""
-
 
 @dataclass(frozen=True)
 class HeadFrame:
@@ -39,14 +34,6 @@ class HeadFrame:
             for corner in (lowest, highest)
         )
         return Box(*corners)  # type: ignore[arg-type]
-
-    def start(self, points_m: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
-        """Density before its activation: an ellipsoid on a neck, with soft borders, in thin fog."""
-        away = (points_m - points_m.new_tensor(self.middle_m)) / points_m.new_tensor(self.half_m)
-        across, up, along = away.unbind(1)
-        head = away.square().sum(1).sqrt()
-        neck = (across.square() + along.square()).sqrt() / _NECK_RADIUS + up.relu()
-        return (_SHARPNESS * (1 - torch.minimum(head, neck))).clamp(_FOG, 1.0)
 
 
 @dataclass(frozen=True)

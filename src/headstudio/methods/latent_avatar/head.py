@@ -11,6 +11,7 @@ from headstudio.errors import HeadstudioError
 from headstudio.geometry.camera import Camera
 from headstudio.methods.latent_avatar.config import LatentAvatarConfig
 from headstudio.methods.latent_avatar.frame import HeadFrame
+from headstudio.methods.latent_avatar.start import CHANNELS, trilinear
 from headstudio.nn.feature_generator import FeatureGenerator
 from headstudio.nn.super_resolution import SuperResolution
 from headstudio.nn.volume_field import VolumeField
@@ -27,8 +28,6 @@ _PLANES_AT_START, _PLANES_RATE = 0.1, 5.0
 """Standard deviation of the learned planes at the start, and the factor on their learning rate."""
 _SEEN_IN_TRAINING, _SEEN = 1e-2, 1e-4
 """Least share of a sample's light that must reach the eye for it to be asked its colour."""
-_SHARPNESS, _FOG = 8.0, -4.0
-"""Of the start: how fast density falls across the border, and how thin it is far from it."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,8 @@ class Picture:
 class LatentHead(nn.Module):
     """Generator, volume and U-Net of paper 5, section 3.2."""
 
+    first: Tensor
+
     def __init__(self, config: LatentAvatarConfig, frame: HeadFrame) -> None:
         super().__init__()
         self.config, self.frame = config, frame
@@ -72,6 +73,7 @@ class LatentHead(nn.Module):
         self.volume = VolumeField(config.volume)
         self.super_resolution = SuperResolution(config.super_resolution)
         self.grid = OccupancyGrid(self.box, config.cells, _LEAST_DENSITY_PER_M) if config.cells else None
+        self.register_buffer("first", torch.zeros((config.start_side,) * 3 + (CHANNELS,)))
         if config.own_planes:
             shape = 1, 3 * config.volume.features, config.generator.side, config.generator.side
             self.own_planes = nn.Parameter(_PLANES_AT_START / _PLANES_RATE * torch.randn(shape))
@@ -113,23 +115,40 @@ class LatentHead(nn.Module):
         found = self.super_resolution(torch.cat([values[:, :_COLOUR], mask, values[:, _COLOUR:]], 1)).float()
         return Picture(found[:, :_COLOUR], found[:, _COLOUR:])
 
+    def settle(self, planes: Float[Tensor, "batch planes _ _"]) -> None:
+        """Tell the grid of all that is empty before training, so that no step asks for it."""
+        if self.grid is not None:
+            for _ in range(self.grid.patience + 1):
+                self.look(planes, self.grid.cells**3)
+
     @torch.no_grad()
-    def look(self, planes: Float[Tensor, "batch planes _ _"]) -> None:
-        """Tell the grid where one of the codes has density."""
+    def look(self, planes: Float[Tensor, "batch planes _ _"], cells: int | None = None) -> None:
+        """Tell the grid where one of the codes has density, in some cells or all of them."""
         if self.grid is None:
             return
         chosen = planes[int(torch.randint(len(planes), ()))][None]
 
         def density(points_m: Tensor) -> Tensor:
             entry = torch.zeros(len(points_m), dtype=torch.int32, device=points_m.device)
-            return self.volume.density(sample_tri_plane(chosen, self.box.scaled(points_m), entry), self.start(points_m))
+            features = sample_tri_plane(chosen, self.box.scaled(points_m), entry)
+            return self.volume.density(features, self.start(points_m)[:, 0])
 
         drawing = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        self.grid.update(density, drawing, self.config.cells_looked_at)
+        self.grid.update(density, drawing, cells or self.config.cells_looked_at)
 
-    def start(self, points_m: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
-        """What density starts from, before its activation."""
-        return self.frame.start(points_m) if self.config.start_shape else torch.zeros_like(points_m[:, 0])
+    def take(self, first: Float[Tensor, "side side side channels"]) -> None:
+        """Start from densities and colours (`start.first_volume`), to which the field adds."""
+        self.first.copy_(first)
+        last = self.volume.of_values[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight[:_COLOUR])
+        nn.init.zeros_(last.bias[:_COLOUR])
+
+    def start(self, points_m: Float[Tensor, "points 3"]) -> Float[Tensor, "points channels"]:
+        """What density, before its activation, and colour start from."""
+        if not self.config.start_side:
+            return points_m.new_zeros(len(points_m), CHANNELS)
+        return trilinear(self.first, self.box.scaled(points_m))
 
     @torch.no_grad()
     def _visible(self, planes: Tensor, samples: RaySamples) -> RaySamples:
@@ -139,7 +158,7 @@ class LatentHead(nn.Module):
         points = samples.points_m
         features = sample_tri_plane(planes, self.box.scaled(points), samples.entry)
         least = _SEEN_IN_TRAINING if self.training else _SEEN
-        return samples.only(visible(samples, self.volume.density(features, self.start(points)), least))
+        return samples.only(visible(samples, self.volume.density(features, self.start(points)[:, 0]), least))
 
     @property
     def _draws(self) -> bool:
@@ -152,12 +171,19 @@ class LatentHead(nn.Module):
 
         def field(part: RaySamples) -> tuple[Tensor, Tensor]:
             features = sample_tri_plane(planes, self.box.scaled(part.points_m), part.entry)
-            offset = self.start(part.points_m)
-            if noise is not None:
-                offset = offset + noise[part.start : part.start + len(part)]
-            return self.volume(features, part.directions, offset)
+            start = self.start(part.points_m)
+            offset = start[:, 0] if noise is None else start[:, 0] + noise[part.start : part.start + len(part)]
+            density, values = self.volume(features, part.directions, offset)
+            return density, with_colour(values, start)
 
         return field
+
+
+def with_colour(
+    values: Float[Tensor, "samples values"], start: Float[Tensor, "samples channels"]
+) -> Float[Tensor, "samples values"]:
+    """Values whose colour is added to that of the start."""
+    return torch.cat([values[:, :_COLOUR] + start[:, 1:], values[:, _COLOUR:]], dim=1)
 
 
 def _check(config: LatentAvatarConfig) -> None:

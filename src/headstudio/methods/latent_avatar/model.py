@@ -19,6 +19,7 @@ from headstudio.methods.latent_avatar.head import LatentHead, Picture, Seen
 from headstudio.methods.latent_avatar.runtime import LatentAvatarRuntime
 from headstudio.methods.latent_avatar.schedule import schedule
 from headstudio.methods.latent_avatar.signals import signals_of, tracked_signals
+from headstudio.methods.latent_avatar.start import first_volume
 from headstudio.methods.latent_avatar.terms import Terms
 from headstudio.motion.articulation import camera_pose, mesh_channels
 from headstudio.nn.face_autoencoder import CodeMapping, FaceEncoder
@@ -35,6 +36,8 @@ from headstudio.training.contract import AvatarModel, Batch, Capability, Runtime
 from headstudio.training.stages import Player, Stage
 
 _MEAN_RATE = 0.02
+_INSIDE = ("mouth_cavity", "teeth", "tongue")
+"""Regions that are no part of the head's outer surface."""
 
 
 class LatentAvatar(AvatarModel):
@@ -69,6 +72,10 @@ class LatentAvatar(AvatarModel):
         self.offsets_m = torch.zeros(tracked.vertices, 3) if found.offsets_m is None else found.offsets_m.clone()
         neutral_m = tracked.neutral(self.identity_coefficients[None], self.offsets_m[None])[0]
         self._build(tracked, HeadFrame.of(tracked, neutral_m))
+        if self.config.start_side:
+            outside = tracked.triangles[~tracked.region(*_INSIDE)[tracked.triangles].any(1)].long()
+            self.head.take(first_volume(target, neutral_m, outside, self.head.box, self.config.start_side))
+            self.head.settle(self.head.planes(torch.randn(1, self.config.encoder.code)).detach())
         self.signal_range.measure(torch.cat([self._training_signals(source) for source in target]))
         if self.encodes and self.config.spread_frames:
             self.encoder.spread(_crops(target, self.config.spread_frames))

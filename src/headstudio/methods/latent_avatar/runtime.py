@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from headstudio.methods.latent_avatar.head import LatentHead
+from headstudio.methods.latent_avatar.head import LatentHead, with_colour
 from headstudio.motion.articulation import camera_pose
 from headstudio.records.channels import Channels, Rendering, Scene, View
 from headstudio.render.rays import camera_rays
@@ -66,7 +66,9 @@ class _Graph(nn.Module):
         scaled = head.box.scaled(points.flatten(1, 2))
         features = sample_tri_plane_plainly(head.planes(code), scaled)
         directions = rays[..., None, _DIRECTION].expand_as(points).flatten(0, 2)
-        density, values = head.volume(features.flatten(0, 1), directions, head.start(points.flatten(0, 2)))
+        start = head.start(points.flatten(0, 2))
+        density, values = head.volume(features.flatten(0, 1), directions, start[:, 0])
+        values = with_colour(values, start)
         density = density * self._kept(scaled.flatten(0, 1))
         packed = density.reshape(-1, count), step.reshape(-1, 1), values.reshape(-1, count, values.shape[1])
         gathered, mask = composite_plainly(*packed)

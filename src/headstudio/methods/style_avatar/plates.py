@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,7 +25,7 @@ from headstudio.training.contract import Source
 _LOOKED_AT = 32
 _PERSON = 0.05
 """Matte above which a pixel may show the person."""
-_SOFT_M, _JAW_M = 0.01, 0.04
+_SOFT_M, _JAW_M = 0.02, 0.04
 _FADING = 32
 """The face's colours fade towards the outline of the mesh over such a part of the picture's side: seen edge-on they are
 smears, and the outline of a fitted head is never that of the person."""
@@ -156,34 +156,20 @@ def _mask(source: Source, people: People, number: int, side_px: int, frames: Ten
 
 def first_skins(people: People) -> Float[Tensor, "persons 4 side side"]:
     """The trackers' textures; opaque but for the neck, whose mesh ends where shoulders would begin, the ears, which are
-    thin and stand elsewhere than a fitted head's, and what of the scalp no frame showed."""
+    thin and stand elsewhere than a fitted head's, and the scalp, which is hair at no fixed place."""
     textures, mesh, head = people.textures, people.mesh, people.head
     texels = TexelMap.build(mesh.triangles, mesh.uv, mesh.uv_triangles, int(textures.shape[-1]))
 
-    def region(*names: str, margin_m: float = _SOFT_M) -> Tensor:
+    def region(*names: str, margin_m: float) -> Tensor:
         return soft_mask(texels, head.region(*names), head.data.template_m, mesh.triangles, margin_m)
 
-    unseen = _grown(torch.stack([_flat(texture) for texture in textures])) * region("scalp")
     # The edge of the jaw stands before the collar in some frames, and a tracker's texture has a streak of it.
     jaw = (2.0 * region("neck", margin_m=_JAW_M)).clamp(max=1.0)
-    opacity = 1.0 - region("ears").maximum(jaw).maximum(unseen)
+    opacity = (1.0 - region("ears", "scalp", margin_m=_SOFT_M).maximum(jaw)).expand(len(textures), -1, -1, -1)
     skins = torch.cat([textures.float() / 127.5 - 1.0, opacity], dim=1)
     # What lies between the charts is looked up with their borders, and would be a dotted line along every seam.
     charts = texels.mask[None].float()
     return torch.stack([pull_push(skin, charts) for skin in skins])
-
-
-def _grown(mask: Float[Tensor, "persons 1 side side"]) -> Float[Tensor, "persons 1 side side"]:
-    """Wider all around, with soft borders: what was just seen was seen edge-on."""
-    reach = max(mask.shape[-1] // 64, 1)
-    wider = F.max_pool2d(mask, 4 * reach + 1, stride=1, padding=2 * reach)
-    return F.avg_pool2d(wider, 2 * reach + 1, stride=1, padding=reach)
-
-
-def _flat(texture: UInt8[Tensor, "3 side side"]) -> Float[Tensor, "1 side side"]:
-    """1 where a texture has the colour that most of its texels have: there the tracker filled it."""
-    _, numbers, counts = torch.unique(texture.flatten(1).T, dim=0, return_inverse=True, return_counts=True)
-    return (numbers == counts.argmax()).float().reshape(1, *texture.shape[1:])
 
 
 @torch.no_grad()
