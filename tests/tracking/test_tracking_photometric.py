@@ -92,7 +92,7 @@ def test_cost_falls_where_a_frame_is_kept_and_nothing_moves_elsewhere(filmed: Fi
     scene, everyone, start = filmed.scene, torch.arange(FRAMES), shaken(filmed.truth.states)
     refined = refined_by_all(scene, filmed.capture, start, 96)
     contrast = local_contrast(load_frames(filmed.capture, everyone, 96))
-    comparison = compare(scene, learn(scene, contrast, start, everyone), contrast, start, everyone)
+    comparison = compare(scene, learn(scene, [contrast], start, everyone), contrast, start, everyone)
     term = pull_term(scene.skin, comparison, scene.observed.K_px)
     before, after = (term(s, everyone, False).cost for s in (start, refined.states))
     assert refined.kept.sum() >= FRAMES - 1
@@ -116,7 +116,7 @@ def test_descent_is_the_slope_of_the_cost(filmed: Filmed) -> None:
     """Along random steps. Central differences of pixels blur the finest slopes, by a tenth here."""
     scene, everyone, start = filmed.scene, torch.arange(FRAMES), shaken(filmed.truth.states)
     contrast = local_contrast(load_frames(filmed.capture, everyone, SIZE_PX))
-    comparison = compare(scene, learn(scene, contrast, start, everyone), contrast, start, everyone)
+    comparison = compare(scene, learn(scene, [contrast], start, everyone), contrast, start, everyone)
     term = pull_term(scene.skin, comparison, scene.observed.K_px)
     descent = term(start, everyone, True).descent
     draw = torch.Generator().manual_seed(4)

@@ -13,6 +13,7 @@ from headstudio.report.charts import bars, count_map, curves
 from headstudio.report.markup import Markup, bullets, element, facts, figure, joined, table
 from headstudio.report.page import Section, write_page
 from headstudio.report.pictures import contact_sheet, inline, spread
+from headstudio.report.views import views_parts
 
 _EDGES_DEG = tuple(range(-60, 61, 10))
 _SHEET_FRAMES, _SHEET_COLUMNS = 18, 6
@@ -36,6 +37,7 @@ def preflight_sections(capture: Capture, guide: GuideClip | None = None) -> list
             (_findings(findings),),
         ),
         Section("The clip", (_clip(capture, found),)),
+        *([] if len(capture.views) == 1 else [Section("Views", views_parts(capture))]),
         Section("Coverage", _coverage(capture, found)),
         Section("Frames", (_quality(capture, found), _frames(capture))),
     ]

@@ -17,7 +17,7 @@ from headstudio.report.film import film
 from headstudio.report.markup import Markup, bullets, element, facts, figure
 from headstudio.report.page import Section, write_page
 from headstudio.report.pictures import contact_sheet, inline, spread
-from headstudio.tracking.overlay import overlay_image
+from headstudio.tracking.overlay import overlay_image, tracked_views
 
 _SPREAD_FRAMES, _WORST_FRAMES, _COLUMNS, _CELL_PX = 12, 8, 4, 240
 _MARGIN = 0.7
@@ -83,6 +83,7 @@ def _summary(track: Track) -> Markup:
             "confidence": f"{float(trust.mean()):.3f} on average, {float(trust.min()):.3f} or more",
             "focal length": f"{float(focal_px.mean()):.0f} px for frames of {track.size_px} px",
             "distance": f"{float(track.T_world_head[:, 2, 3].mean()):.2f} m on average",
+            **({} if len(track.views) == 1 else {"views": ", ".join(track.views)}),
         }
     )
 
@@ -113,12 +114,14 @@ def _movement(track: Track) -> Markup:
 
 def _overlays(capture: Capture, track: Track, head: HeadModel) -> Markup:
     regular = spread(range(capture.frames), _SPREAD_FRAMES)
-    worst = worst_frames(track, _WORST_FRAMES)
+    worst, views = worst_frames(track, _WORST_FRAMES), tracked_views(capture, track)
     sheets = []
     for frames, caption in ((worst, "The worst frames."), (regular, "Spread over the clip.")):
-        labels = [_label(track, frame) for frame in frames]
-        pictures = [_around_face(overlay_image(capture, track, f, head), capture, f) for f in frames]
-        sheet = contact_sheet(pictures, labels, _COLUMNS, _CELL_PX)
+        labels = [_label(track, frame) for frame in frames for _ in views]
+        pictures = [
+            _around_face(overlay_image(capture, track, f, head, v), capture, f, v) for f in frames for v in views
+        ]
+        sheet = contact_sheet(pictures, labels, _COLUMNS if len(views) == 1 else len(views), _CELL_PX)
         sheets.append(figure(inline(sheet, "overlays"), f"{caption} Frame and trust; red: detected, green: fitted."))
     return element("div", *sheets)
 
@@ -129,10 +132,10 @@ def _label(track: Track, frame: int) -> str:
 
 
 def _around_face(
-    picture: UInt8[Tensor, "3 height width"], capture: Capture, frame: int
+    picture: UInt8[Tensor, "3 height width"], capture: Capture, frame: int, view: int
 ) -> UInt8[Tensor, "3 height width"]:
     """The square window round the detected face; the whole frame where none was found."""
-    points_px = capture.views[0].landmarks_px[frame, :, :2]
+    points_px = capture.views[view].landmarks_px[frame, :, :2]
     if not bool(points_px.isfinite().all()):
         return picture
     low, high = points_px.min(0).values, points_px.max(0).values

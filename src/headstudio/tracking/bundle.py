@@ -71,7 +71,7 @@ def _one_round(
     prior: SharedPrior,
 ) -> tuple[Person, FrameState]:
     head, config = scene.head, scene.config
-    comparison = compare(scene, learn(scene, contrast, states, keys), contrast, states, keys)
+    comparison = compare(scene, learn(scene, [contrast], states, keys), contrast, states, keys)
     observed = scene.observed.at(keys).trusted_by(config.photometric.landmark_share)
     skin = embed(head, scene.points.corners, scene.points.barycentric)
     terms = [shared_landmark_term(landmark_model(head), observed), shared_pull_term(skin, comparison, observed)]

@@ -7,7 +7,7 @@ rest come out with no expression.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,7 +20,7 @@ from headstudio.tracking.solver import Bounds, Projected, Quadratic, Term, see
 
 _PLACE = slice(3, 6)
 """The translation among the unknowns of a frame."""
-_LENS = 3
+LENS = 3
 """Shared unknowns after the identity: logarithm of the focal length, principal point."""
 _LARGEST_STEP = 0.3
 """Of the logarithm of the focal length."""
@@ -42,6 +42,13 @@ class Person(NamedTuple):
         K[:, 0, 0] = K[:, 1, 1] = self.log_focal.exp()
         K[:, :2, 2] = self.principal_px
         return K
+
+    def stepped(self, states: FrameState, move: Float[Tensor, " shared"]) -> "tuple[Person, FrameState]":
+        """The person after a step, and heads that recede as the focal length grows."""
+        zoom, shift_px = move[-LENS].clamp(-_LARGEST_STEP, _LARGEST_STEP), move[-2:]
+        moved = along(states, self.log_focal.exp(), zoom, shift_px)
+        identity = self.identity + move[:-LENS]
+        return Person(identity, self.log_focal + zoom, self.principal_px + shift_px), moved
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,36 @@ class Evidence(NamedTuple):
         return Evidence(frames, *(a + b for a, b in zip(self[1:], other[1:], strict=True)))
 
 
-SharedTerm = Callable[[FrameState, Person], Evidence]
-"""A part of the joint cost."""
+@runtime_checkable
+class SharedUnknowns(Protocol):
+    """What all frames share: a person before one camera, or before several."""
+
+    @property
+    def identity(self) -> Float[Tensor, " identities"]:
+        """Coefficients of the head's identity, the first of the shared unknowns."""
+        ...
+
+    def stepped(self, states: FrameState, move: Float[Tensor, " shared"]) -> tuple[Any, FrameState]:
+        """The unknowns after a step, and the heads that go along."""
+        ...
+
+
+@runtime_checkable
+class Belief(Protocol):
+    """What is believed of shared unknowns."""
+
+    def quadratic(self, person: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Hessian, descent and cost."""
+        ...
+
+    def known(self, identities: int) -> Bool[Tensor, " shared"]:
+        """Which of them are none."""
+        ...
+
+
+Shared = TypeVar("Shared", bound=SharedUnknowns)
+SharedTerm = Callable[[FrameState, Any], Evidence]
+"""A part of the joint cost, by states and what they share."""
 
 
 def shared_landmark_term(model: PointModel, observed: Observations) -> SharedTerm:
@@ -146,7 +181,7 @@ def _through_identity(
     frames do not matter, summed over them before it is touched.
     """
     unknowns, identities = pulled.shape[-1], model.identity_m.shape[0]
-    hessian, with_lens = pulled.new_zeros(identities, identities), pulled.new_zeros(identities, _LENS)
+    hessian, with_lens = pulled.new_zeros(identities, identities), pulled.new_zeros(identities, LENS)
     coupling, descent = pulled.new_zeros(len(pulled), unknowns, identities), pulled.new_zeros(identities)
     for points, basis, lever in model.identity_groups(states):
         by_basis = by_head[:, points] @ lever
@@ -175,14 +210,14 @@ def solve_person(
     terms: list[SharedTerm],
     frame_prior: Term,
     states: FrameState,
-    person: Person,
-    prior: SharedPrior,
+    person: Shared,
+    prior: Belief,
     bounds: Bounds,
     steps: int,
-) -> tuple[Person, FrameState]:
+) -> tuple[Shared, FrameState]:
     """Joint Levenberg-Marquardt; the frames are eliminated from the shared unknowns by the Schur complement."""
 
-    def linearise(states: FrameState, person: Person) -> tuple[Evidence, Tensor]:
+    def linearise(states: FrameState, person: Shared) -> tuple[Evidence, Tensor]:
         joint = terms[0](states, person)
         for term in terms[1:]:
             joint = joint.plus(term(states, person))
@@ -212,8 +247,8 @@ def solve_person(
 
 
 def _step(
-    joint: Evidence, states: FrameState, person: Person, bounds: Bounds, damping: float, known: Tensor
-) -> tuple[Person, FrameState]:
+    joint: Evidence, states: FrameState, person: Shared, bounds: Bounds, damping: float, known: Tensor
+) -> tuple[Shared, FrameState]:
     hessian, descent = _damped(joint.frames.hessian.double(), damping), joint.frames.descent.double()
     coupling = joint.coupling.double()
     lower, upper = (edge.double() for edge in bounds.around(states))
@@ -231,11 +266,10 @@ def _step(
     return _moved(states, person, step.to(states.translation_m), move.to(person.identity), bounds)
 
 
-def _moved(states: FrameState, person: Person, step: Tensor, move: Tensor, bounds: Bounds) -> tuple[Person, FrameState]:
-    zoom, shift_px = move[-_LENS].clamp(-_LARGEST_STEP, _LARGEST_STEP), move[-2:]
-    moved = along(states, person.log_focal.exp(), zoom, shift_px).moved(step)
-    moved = moved._replace(expression=moved.expression.clamp(bounds.lower, bounds.upper))
-    return Person(person.identity + move[:-_LENS], person.log_focal + zoom, person.principal_px + shift_px), moved
+def _moved(states: FrameState, person: Shared, step: Tensor, move: Tensor, bounds: Bounds) -> tuple[Shared, FrameState]:
+    person, states = person.stepped(states, move)
+    moved = states.moved(step)
+    return person, moved._replace(expression=moved.expression.clamp(bounds.lower, bounds.upper))
 
 
 def along(states: FrameState, focal_px: Tensor, zoom: Tensor, shift_px: Tensor) -> FrameState:

@@ -27,30 +27,44 @@ _DRAWN = LIPS + RIGHT_LIDS + LEFT_LIDS + IRISES + OVAL
 
 
 def overlay_image(
-    capture: Capture, track: Track, frame: int, head: HeadModel | None = None
+    capture: Capture, track: Track, frame: int, head: HeadModel | None = None, view: int = 0
 ) -> UInt8[Tensor, "3 height width"]:
     """One frame under the shaded mesh, with detected (red) and fitted (green) lips, lids, irises and face oval; a frame
     that is skipped has an orange border.
 
     Args:
         head: the track's head model, where several frames are drawn.
+        view: of the capture.
     """
     head = load_head(track.identity.head) if head is None else head
-    image = capture.image(frame).float() / 255
+    image, filmed = capture.image(frame, view).float() / 255, capture.views[view]
     vertices_m = _posed(head, track, frame)
-    view = track.view(torch.tensor([frame]))
-    camera_m = transform(view.T_camera_world @ track.T_world_head[[frame]], vertices_m)
-    shading, mask = _shaded(head, camera_m, view.camera)
+    looking = track.view(torch.tensor([frame]), filmed.name if view else None)
+    camera_m = transform(looking.T_camera_world @ track.T_world_head[[frame]], vertices_m)
+    shading, mask = _shaded(head, camera_m, looking.camera)
     picture = image + _OPACITY * mask * (shading * torch.tensor(_SKIN)[:, None, None] - image)
-    fitted, _ = view.camera.project(head.landmark_points(camera_m))
-    drawn = _dots((picture.clamp(0, 1) * 255).byte(), capture.views[0].landmarks_px[frame, :, :2], fitted[0])
+    fitted, _ = looking.camera.project(head.landmark_points(camera_m))
+    drawn = _dots((picture.clamp(0, 1) * 255).byte(), filmed.landmarks_px[frame, :, :2], fitted[0])
     return drawn if bool(track.usable[frame]) else _bordered(drawn)
 
 
+def tracked_views(capture: Capture, track: Track) -> list[int]:
+    """Views of the capture whose cameras the track knows."""
+    return [0, *(index for index, view in enumerate(capture.views) if index and view.name in track.views)]
+
+
+def overlay_of_all(
+    capture: Capture, track: Track, frame: int, head: HeadModel | None = None
+) -> UInt8[Tensor, "3 height width"]:
+    """`overlay_image` of every view, side by side."""
+    views = tracked_views(capture, track)
+    return torch.cat([overlay_image(capture, track, frame, head, view) for view in views], dim=2)
+
+
 def write_overlay(capture: Capture, track: Track, path: Path) -> None:
-    """An mp4 of `overlay_image` over the whole clip, each frame at its own time."""
+    """An mp4 of `overlay_of_all` over the whole clip, each frame at its own time."""
     head = load_head(track.identity.head)
-    overlays = (overlay_image(capture, track, frame, head) for frame in range(capture.frames))
+    overlays = (overlay_of_all(capture, track, frame, head) for frame in range(capture.frames))
     pictures = (overlay.permute(1, 2, 0).contiguous().numpy() for overlay in overlays)
     write_video(path, pictures, track.times_s.tolist(), crf=20)
 
@@ -60,7 +74,7 @@ def contact_sheet(
 ) -> UInt8[Tensor, "3 height width"]:
     """Overlays of some frames side by side, row by row."""
     head = load_head(track.identity.head)
-    pictures = [overlay_image(capture, track, frame, head) for frame in frames]
+    pictures = [overlay_of_all(capture, track, frame, head) for frame in frames]
     blank = torch.zeros_like(pictures[0])
     pictures += [blank] * (-len(pictures) % columns)
     rows = [torch.cat(pictures[i : i + columns], dim=2) for i in range(0, len(pictures), columns)]

@@ -26,7 +26,9 @@ from headstudio.tracking.observations import (
 )
 from headstudio.tracking.points import FrameState, landmark_model
 from headstudio.tracking.quality import sound
+from headstudio.tracking.rig_person import find_rig, sights_of
 from headstudio.tracking.scene import Scenery, set_the_scene
+from headstudio.tracking.temporal import smooth_pose
 
 _STEPS = 40
 """Most steps of the first joint solve, which starts from nobody."""
@@ -36,6 +38,7 @@ class Found(NamedTuple):
     """What the key frames of the training part told."""
 
     person: Person
+    """Before the first view's camera."""
     scene: Scenery
     keys: Int[Tensor, " keys"]
     states: FrameState
@@ -49,6 +52,8 @@ def find_person(
     prior = shared_prior(capture, view, config)
     observed, keys = _observe(head, capture, view, config, prior)
     scene = set_the_scene(head, torch.zeros(head.identities), observed, capture.size_px, config)
+    if len(capture.views) > 1:
+        return _find_before_all(scene, capture, view, keys, progress)
     unknown = Person(torch.zeros(head.identities), torch.tensor(prior.log_focal), torch.tensor(prior.principal_px))
     with progress.stage("identity", None):
         model = landmark_model(head)
@@ -58,6 +63,17 @@ def find_person(
         person, states = adjust(scene, capture, keys, states, person, prior, progress)
     observed = observed.with_camera(person.camera(observed.K_px))
     return Found(person, set_the_scene(head, person.identity, observed, capture.size_px, config), keys, states)
+
+
+def _find_before_all(
+    scene: Scenery, capture: Capture, view: CaptureView, keys: Int[Tensor, " keys"], progress: Progress
+) -> Found:
+    """The same with every view."""
+    others = sights_of(capture, scene.head, scene.observed.weight, scene.config)
+    rough, _ = closed_form_pose(landmark_model(scene.head), scene.observed)
+    rough = smooth_pose(capture, rough, scene.observed.seen, view.times_s, scene.config.smoothing)
+    found = find_rig(replace(scene, others=others), capture, keys, rough, progress)
+    return Found(found.rig.person(0), found.scene, keys, found.states)
 
 
 def shared_prior(capture: Capture, view: CaptureView, config: TrackingConfig) -> SharedPrior:

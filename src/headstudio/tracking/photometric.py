@@ -22,7 +22,7 @@ from headstudio.tracking.pattern import Pattern, learn_pattern
 from headstudio.tracking.points import FrameState, join
 from headstudio.tracking.pull import Pull, pull_term
 from headstudio.tracking.quality import landmark_error_m
-from headstudio.tracking.scene import Scenery
+from headstudio.tracking.scene import Outlook, Scenery
 from headstudio.tracking.silhouette import outside
 from headstudio.tracking.solver import CHUNK, huber, minimise
 from headstudio.tracking.surface import load_frames, local_contrast, look, sample, slopes
@@ -56,7 +56,7 @@ def refine(
         frozen: True for what must stay as it is.
     """
     with progress.stage(f"photometric {size_px} px", capture.frames) as advance:
-        pattern = learn(scene, local_contrast(load_frames(capture, train, size_px)), states.at(train), train)
+        pattern = learn(scene, contrasts(capture, scene, train, size_px), states.at(train), train)
         parts = crew.work(partial(_refine_chunk, scene, pattern, capture, states, size_px, frozen), advance)
     refined, kept = zip(*parts, strict=True)
     return Refined(join(list(refined)), torch.cat(kept))
@@ -91,12 +91,28 @@ def light_of(scene: Scenery, capture: Capture, states: FrameState, train: Tensor
     return appearance.light_sh * torch.cat(gains)[:, None, None]
 
 
-def learn(scene: Scenery, contrast: Tensor, states: FrameState, frames: Tensor) -> Pattern:
-    """The pattern at the sharpness of these pictures' local contrast."""
-    camera = scene.camera[frames]
-    surface = look(scene.head, scene.neutral_m, scene.points, states, camera)
-    pixels = camera.project(surface.camera_m)[0] * (contrast.shape[-1] / camera.width_px)
-    return learn_pattern(sample(contrast, pixels), surface.weight * scene.observed.seen[frames, None])
+def contrasts(capture: Capture, scene: Scenery, frames: Tensor, size_px: int) -> list[Tensor]:
+    """Local contrast of some frames in every view."""
+    views = (outlook.view for outlook in scene.outlooks())
+    return [local_contrast(load_frames(capture, frames, size_px, view)) for view in views]
+
+
+def learn(scene: Scenery, contrasts: list[Tensor], states: FrameState, frames: Tensor) -> Pattern:
+    """The pattern at the sharpness of these pictures' local contrast, the same in all views.
+
+    Args:
+        contrasts: of every view.
+    """
+    found, weights = [], []
+    for outlook, contrast in zip(scene.outlooks(), contrasts, strict=True):
+        camera = outlook.camera[frames]
+        surface = look(scene.head, scene.neutral_m, scene.points, outlook.states(states, frames), camera)
+        pixels = camera.project(surface.camera_m)[0] * (contrast.shape[-1] / camera.width_px)
+        found.append(sample(contrast, pixels))
+        weights.append(surface.weight * outlook.observed.seen[frames, None])
+    if len(found) == 1:  # a copy would be laid out otherwise in memory and be summed in another order
+        return learn_pattern(found[0], weights[0])
+    return learn_pattern(torch.cat(found), torch.cat(weights))
 
 
 def texture_of(
@@ -138,12 +154,22 @@ class Comparison:
 
 
 def compare(
-    scene: Scenery, pattern: Pattern, contrast: Tensor, states: FrameState, frames: Int[Tensor, " frames"]
+    scene: Scenery,
+    pattern: Pattern,
+    contrast: Tensor,
+    states: FrameState,
+    frames: Int[Tensor, " frames"],
+    outlook: Outlook | None = None,
 ) -> Comparison:
-    """A chunk of frames with visibility as it is at `states`."""
-    camera, config = scene.camera[frames], scene.config
-    surface = look(scene.head, scene.neutral_m, scene.points, states, camera)
-    weight = surface.weight * pattern.seen * scene.observed.seen[frames, None]
+    """A chunk of frames with visibility as it is at `states`.
+
+    Args:
+        outlook: the view; the first when not given.
+    """
+    outlook, config = outlook or scene.outlooks()[0], scene.config
+    camera = outlook.camera[frames]
+    surface = look(scene.head, scene.neutral_m, scene.points, outlook.states(states, frames), camera)
+    weight = surface.weight * pattern.seen * outlook.observed.seen[frames, None]
     return Comparison(
         layers=torch.cat([contrast, slopes(contrast)], dim=1),
         pattern=pattern,
@@ -168,17 +194,38 @@ def _refine_chunk(
     frozen: Tensor | None,
     frames: Tensor,
 ) -> tuple[FrameState, Tensor]:
-    config, observed, start = scene.config.photometric, scene.observed.at(frames), all_states.at(frames)
-    contrast = local_contrast(load_frames(capture, frames, size_px))
-    comparison = compare(scene, pattern, contrast, start, frames)
-    term = pull_term(scene.skin, comparison, observed.K_px)
-    terms = [*scene.frame_terms(frames), term]
-    around = outside(capture, scene, frames)
-    if around is not None:
-        terms.append(pull_term(scene.outline, around, observed.K_px))
+    config, start = scene.config.photometric, all_states.at(frames)
+    terms, pulls = scene.frame_terms(frames), []
+    for outlook in scene.outlooks():
+        contrast = local_contrast(load_frames(capture, frames, size_px, outlook.view))
+        comparison, K_px = compare(scene, pattern, contrast, start, frames, outlook), outlook.observed.K_px[frames]
+        pulls.append(outlook.term(pull_term(scene.skin, comparison, K_px), frames))
+        terms.append(pulls[-1])
+        around = outside(capture, scene, frames, outlook)
+        if around is not None:
+            terms.append(outlook.term(pull_term(scene.outline, around, K_px), frames))
     states = minimise(start, terms, scene.bounds, config.iterations, frozen)
     everyone = torch.arange(len(frames))
-    before, after = (term(s, everyone, False).cost for s in (start, states))
-    error_before, error_after = (landmark_error_m(scene.landmarks, s, observed) for s in (start, states))
-    kept = (after < before) & (error_after <= (1.0 + config.landmark_slack) * error_before) & observed.seen
+    before, after = (sum_of([pull(s, everyone, False).cost for pull in pulls]) for s in (start, states))
+    error_before, error_after = (misfit_m(scene, s, frames) for s in (start, states))
+    kept = (after < before) & (error_after <= (1.0 + config.landmark_slack) * error_before) & scene.seen[frames]
     return states.where(kept, start), kept
+
+
+def misfit_m(scene: Scenery, states: FrameState, frames: Int[Tensor, " frames"]) -> Float[Tensor, " frames"]:
+    """`landmark_error_m` of some frames: the mean over the views that show a face."""
+    first = landmark_error_m(scene.landmarks, states, scene.observed.at(frames))
+    if not scene.others:
+        return first
+    sights = [sight.at(frames) for sight in scene.others]
+    errors = [first, *(landmark_error_m(scene.landmarks, s.states(states), s.observed) for s in sights)]
+    seen = torch.stack([scene.observed.seen[frames], *(s.observed.seen for s in sights)]).float()
+    return (torch.stack(errors) * seen).sum(0) / seen.sum(0).clamp_min(1.0)
+
+
+def sum_of(parts: list[Tensor]) -> Tensor:
+    """The sum, which of one part is that part."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

@@ -1,8 +1,8 @@
 """Everything that frames are solved with once it is known who is filmed and through which lens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headstudio.geometry.camera import Camera
@@ -10,8 +10,9 @@ from headstudio.heads.base import HeadModel
 from headstudio.tracking.config import TrackingConfig
 from headstudio.tracking.gaps import gap_term
 from headstudio.tracking.observations import Observations, landmark_term
-from headstudio.tracking.points import PointModel, embed, landmark_model
+from headstudio.tracking.points import FrameState, PointModel, embed, landmark_model
 from headstudio.tracking.priors import prior_term
+from headstudio.tracking.sights import Sight, before, in_view
 from headstudio.tracking.solver import Bounds, Term
 from headstudio.tracking.surface import SurfacePoints, points_on, skin_points
 
@@ -40,17 +41,65 @@ class Scenery:
     """Of a frame's unknowns."""
     bounds: Bounds
     config: TrackingConfig
+    others: tuple[Sight, ...] = ()
+    """What further views saw."""
+
+    @property
+    def camera(self) -> Camera:
+        """Of all stored frames of the first view."""
+        return Camera(self.observed.K_px, self.size_px, self.size_px)
+
+    @property
+    def seen(self) -> Bool[Tensor, " frames"]:
+        """Frames in which any view shows a face."""
+        seen = self.observed.seen
+        for sight in self.others:
+            seen = seen | sight.observed.seen
+        return seen
+
+    def outlooks(self) -> "list[Outlook]":
+        """All views of the frames, the first one first."""
+        first = Outlook(0, self.observed, None, self.size_px)
+        return [first, *(Outlook(s.view, s.observed, s.T_picture_world, self.size_px) for s in self.others)]
+
+    def frame_terms(self, frames: Tensor) -> list[Term]:
+        """What is known of some frames without their pictures."""
+        observed = self.observed.at(frames)
+        gaps = gap_term(self.landmarks, observed, self.config.solve)
+        terms = [landmark_term(self.landmarks, observed), gaps, self.prior]
+        for sight in self.others:
+            terms += sight.at(frames).landmark_terms(self.landmarks, self.config.solve)
+        return terms
+
+    def trusting_landmarks(self, share: float) -> "Scenery":
+        """The same with this share of the landmarks' weight."""
+        others = tuple(replace(sight, observed=sight.observed.trusted_by(share)) for sight in self.others)
+        return replace(self, observed=self.observed.trusted_by(share), others=others)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How the pictures of one view show the frames."""
+
+    view: int
+    """Index in the capture."""
+    observed: Observations
+    T_picture_world: Float[Tensor, "frames 4 4"] | None
+    """None for the first view, which is the world."""
+    size_px: int
 
     @property
     def camera(self) -> Camera:
         """Of all stored frames."""
         return Camera(self.observed.K_px, self.size_px, self.size_px)
 
-    def frame_terms(self, frames: Tensor) -> list[Term]:
-        """What is known of some frames without their pictures."""
-        observed = self.observed.at(frames)
-        gaps = gap_term(self.landmarks, observed, self.config.solve)
-        return [landmark_term(self.landmarks, observed), gaps, self.prior]
+    def states(self, states: FrameState, frames: Tensor) -> FrameState:
+        """Heads of some frames before this camera."""
+        return states if self.T_picture_world is None else before(states, self.T_picture_world[frames])
+
+    def term(self, term: Term, frames: Tensor) -> Term:
+        """A cost of some frames before this camera as one of heads in the world."""
+        return term if self.T_picture_world is None else in_view(term, self.T_picture_world[frames])
 
 
 def set_the_scene(

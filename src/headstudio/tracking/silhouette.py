@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from headstudio.records.capture import Annotation, Capture
 from headstudio.tracking.pull import Pull
-from headstudio.tracking.scene import Scenery
+from headstudio.tracking.scene import Outlook, Scenery
 from headstudio.tracking.solver import huber
 from headstudio.tracking.surface import sample, slopes
 
@@ -48,12 +48,19 @@ class Outside:
         return Pull(metric, -weight * distance[..., None] * slope, (cost * share).sum(1))
 
 
-def outside(capture: Capture, scene: Scenery, frames: Int[Tensor, " frames"]) -> Outside | None:
-    """What lies outside the person in some frames; None where the capture has no mattes."""
-    config, observed = scene.config.photometric, scene.observed
+def outside(
+    capture: Capture, scene: Scenery, frames: Int[Tensor, " frames"], outlook: Outlook | None = None
+) -> Outside | None:
+    """What lies outside the person in some frames; None where the capture has no mattes.
+
+    Args:
+        outlook: the view; the first when not given.
+    """
+    config, (first, *_) = scene.config.photometric, scene.outlooks()
+    view, observed = (outlook or first).view, (outlook or first).observed
     if Annotation.MATTE not in capture.annotations or config.silhouette == 0:
         return None
-    away_px = torch.stack([distance_px(capture.matte(int(frame)), capture.size_px) for frame in frames])[:, None]
+    away_px = torch.stack([distance_px(capture.matte(int(frame), view), capture.size_px) for frame in frames])[:, None]
     return Outside(
         layers=torch.cat([away_px, slopes(away_px)], dim=1),
         seen=observed.seen[frames],

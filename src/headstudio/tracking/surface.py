@@ -120,10 +120,10 @@ def sample(
     return found[..., 0].transpose(1, 2)
 
 
-def load_frames(capture: Capture, frames: Tensor, size_px: int) -> Float[Tensor, "frames 3 size size"]:
+def load_frames(capture: Capture, frames: Tensor, size_px: int, view: int = 0) -> Float[Tensor, "frames 3 size size"]:
     """Stored frames reduced by averaging, sRGB in [0, 1]."""
     pictures = [
-        interpolate(capture.image(int(frame))[None].float(), (size_px, size_px), mode="area") for frame in frames
+        interpolate(capture.image(int(frame), view)[None].float(), (size_px, size_px), mode="area") for frame in frames
     ]
     return torch.cat(pictures) / 255
 
