@@ -86,7 +86,7 @@ class HybridHeadConfig:
     """Steps between two penalties on the judge."""
     adversary_from: float = 0.4
     """Share of the autoencoder's steps after which the judge's word counts; not in the paper."""
-    head_steps: int = 1500
+    head_steps: int = 800
     """Steps of the autoencoder; Multiface: 200 000."""
     head_batch: int = 8
     """Frames a step; Multiface: 16."""
@@ -94,7 +94,7 @@ class HybridHeadConfig:
     """Learning rate of the autoencoder (Adam); Multiface: 3e-4."""
     judge_rate: float = 1e-4
     """Learning rate of the judge; Isola et al.: 2e-4."""
-    picture_steps: int = 1200
+    picture_steps: int = 1000
     """Steps of the re-rendering; not in the paper."""
     picture_batch: int = 1
     """Frames a step; not in the paper."""
@@ -103,7 +103,7 @@ class HybridHeadConfig:
     code_noise: float = 0.1
     """Noise on codes while the U-Net learns, in standard deviations: what drives the head later says no code exactly.
     Not in the paper."""
-    transfer_steps: int = 800
+    transfer_steps: int = 600
     """Steps of the stage after, in which a small network learns, all else frozen, what code the tracked signals stand
     for: the head then follows ARKit and relative coefficient transfer. The paper drives by features alone; 0 leaves it
     out."""
