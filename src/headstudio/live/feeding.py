@@ -41,7 +41,7 @@ class Feed:
         """Until the source ends, is interrupted, or stays lost for too long."""
         try:
             while not self._source.interrupted:
-                asked_s = time.perf_counter()
+                asked = time.perf_counter(), time.thread_time()
                 try:
                     taken = self._source.next()
                 except SourceEndedError:
@@ -50,7 +50,7 @@ class Feed:
                     self._get_back()
                     continue
                 if taken is not None:
-                    self._give(taken, asked_s)
+                    self._give(taken, *asked)
         finally:
             self._source.close()
             for outbox in self._outboxes:
@@ -64,14 +64,14 @@ class Feed:
         """What the meter shows; the work is the wait for a frame."""
         return self._meter.reading()
 
-    def _give(self, taken: Taken, asked_s: float) -> None:
+    def _give(self, taken: Taken, asked_s: float, processor_s: float) -> None:
         born_s = time.perf_counter()
         # Clocks of sources that were lost or repeated may step back; what comes after relies on one that does not.
         if taken.time_s + self._shift_s <= self._last_s:
             self._shift_s = self._last_s + 1e-3 - taken.time_s
         self._last_s = taken.time_s + self._shift_s
         self._meter.drop(taken.skipped)
-        self._meter.took(born_s - asked_s, 0.0, True)
+        self._meter.took(born_s - asked_s, 0.0, True, time.thread_time() - processor_s)
         for outbox in self._outboxes:
             outbox.put(Parcel(self._given, born_s, self._last_s, taken))
         self._given += 1

@@ -152,7 +152,7 @@ class Follower:
     def _follow(self, landmarks_px: np.ndarray | None, time_s: float) -> Signals:
         assert self._tracker is not None
         found = None if landmarks_px is None else torch.from_numpy(landmarks_px).float()
-        with torch.no_grad():
+        with torch.inference_mode():
             followed = self._tracker.step(found, time_s)
             channels = self._tracker.record([followed], [time_s]).motion().channels
         confidence = followed.confidence if followed.seen else 0.0

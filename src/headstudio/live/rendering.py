@@ -77,21 +77,24 @@ class LiveRenderer:
         with torch.no_grad():
             inputs = self._runtime.prepare(resting, view)
             self._session = _session(self._runtime.graph().eval(), inputs, self._names, config or GraphConfig())
-        # The first picture compiles kernels and makes pyramids; nobody should wait for it, or compile twice.
-        self.draw(self.paint(resting))
+            # The first picture compiles kernels and makes pyramids; nobody should wait for it, or compile twice. What
+            # the avatar keeps of it is of use outside too, which it would not be if made in inference mode.
+            self._runtime.composite(self._outputs(inputs), resting, view, self._scene)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def paint(self, channels: Channels) -> Painted:
         """The graph's outputs for one frame."""
-        inputs = self._runtime.prepare(channels, self._view)
-        made = self._session.run(self._names, {name: value.numpy() for name, value in inputs.items()})
-        return Painted(channels, {name: torch.from_numpy(v) for name, v in zip(self._names, made, strict=True)})
+        return Painted(channels, self._outputs(self._runtime.prepare(channels, self._view)))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def draw(self, painted: Painted) -> Shown:
         """The picture of one painted frame."""
         rendering = self._runtime.composite(painted.outputs, painted.channels, self._view, self._scene)
         return Shown(painted.channels, to_picture(rendering.rgb[0]))
+
+    def _outputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        made = self._session.run(self._names, {name: value.numpy() for name, value in inputs.items()})
+        return {name: torch.from_numpy(values) for name, values in zip(self._names, made, strict=True)}
 
 
 def _session(graph: torch.nn.Module, inputs: dict[str, Tensor], names: list[str], config: GraphConfig) -> Any:

@@ -75,7 +75,7 @@ class Transfer:
             self._accepted = tuple(wanted for wanted in self._accepted if wanted & produced) or self._accepted
         self._memory: State | None = None
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, signals: Channels | None, personal: Personal | None, settings: Settings) -> Channels:
         """The avatar's channels for one frame.
 
