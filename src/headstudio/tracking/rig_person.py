@@ -30,6 +30,9 @@ _FOCAL_DEVIATION, _PRINCIPAL_DEVIATION = 0.08, 0.005
 """Of lenses that ingest found from landmarks: of the focal length's logarithm, and over the side of the film."""
 _TURN_DEVIATION, _PLACE_DEVIATION = 0.06, 0.12
 """Of cameras that ingest found from landmarks: in radians, and over the distance of the head."""
+_LANDMARK_SHARE = 0.3
+"""Of the weight that landmarks keep beside pictures: seen from several sides at once, they contradict each other by as
+much as they slide over the skin, and would turn the cameras towards each other."""
 
 
 class FoundRig(NamedTuple):
@@ -149,7 +152,7 @@ def _adjusted(
         for size in config.bundle_sizes_px:
             pictures = contrasts(capture, scene, keys, size)
             for _ in range(config.bundle_rounds):
-                terms = _landmark_terms(scene, keys, config.landmark_share)
+                terms = _landmark_terms(scene, keys, _LANDMARK_SHARE * config.landmark_share)
                 terms += _picture_terms(scene, keys, states, pictures, around)
                 steps = config.bundle_steps
                 rig, states = solve_person(terms, scene.prior, states, rig, prior, scene.bounds, steps)
@@ -167,7 +170,9 @@ def _landmark_terms(scene: Scenery, keys: Tensor, share: float) -> list[SharedTe
 def _picture_terms(
     scene: Scenery, keys: Tensor, states: FrameState, pictures: list[Tensor], around: list[Outside | None]
 ) -> list[SharedTerm]:
-    head, pattern = scene.head, learn(scene, pictures, states, keys)
+    # The other views are laid over the first one's pattern: a mean of pictures that do not yet lie over each other
+    # would hold every camera where it is.
+    head, pattern = scene.head, learn(replace(scene, others=()), pictures[:1], states, keys)
     skin, outline = embed(head, scene.points.corners, scene.points.barycentric), outline_model(head, scene.config.seed)
     movements = [None, *(_movement(sight).index_select(0, keys) for sight in scene.others)]
     terms = []
