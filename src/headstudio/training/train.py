@@ -111,7 +111,7 @@ def _same_run(folder: Path, recipe: Recipe, config: Any, trainer_config: Trainer
         "sources": {role: [_key(source) for source in listed] for role, listed in sources.items()},
     }
     where = folder / "run.json"
-    if where.exists():
+    if where.exists() and (folder / "checkpoint").exists():  # what ended before its first step is nothing to go on with
         found = storage.read_json(where, "headstudio.run", 1)
         differing = sorted(key for key in run if json.loads(json.dumps(run[key])) != found.get(key))
         if differing:
