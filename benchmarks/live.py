@@ -30,6 +30,7 @@ from headstudio.live.config import LiveConfig
 from headstudio.live.meters import Reading
 from headstudio.live.personal import Personal
 from headstudio.live.session import Session
+from headstudio.records.avatar import Avatar
 from tracking_speed import machine
 from tracking_tables import markdown
 
@@ -105,10 +106,11 @@ def played(
 def rows(options: argparse.Namespace) -> list[str]:
     """Frames in, out and dropped, and the latency of every stage, a row an avatar and size."""
     personal = known_driver(options.output, options.clip, options.avatars[0])
+    names = {avatar: _name(avatar) for avatar in options.avatars}
     for repeat in range(options.repeats):
         for avatar in options.avatars:
             for size_px in options.sizes:
-                place = options.output / "rows" / f"{_name(avatar)}_{size_px}_{repeat}.json"
+                place = options.output / "rows" / f"{names[avatar]}_{size_px}_{repeat}.json"
                 if not place.exists():
                     told = played(options.clip, avatar, size_px, personal)
                     storage.write_json(place, SCHEMA, VERSION, told)
@@ -234,7 +236,8 @@ def resident_mb() -> float:
 
 
 def _name(avatar: Path) -> str:
-    return f"{avatar.parent.name}-{avatar.name}"
+    record = Avatar.load(avatar)
+    return f"{record.name}-{record.identifier[:8]}"
 
 
 def main() -> None:
