@@ -11,7 +11,7 @@ PAGE = src/headstudio/export/web_page/index.html
 
 # Two processes with one thread each: small tensors gain nothing from more, and the suite is made of small tensors.
 test: lint web
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The scenes of `headstudio export --to blender`, opened again in Blender, which gets an environment of its own.
 test-blender: $(VENV)/ready-to-develop web
