@@ -27,7 +27,7 @@ from headstudio.methods.hybrid_head.frames import KnownCodes
 from headstudio.methods.hybrid_head.person import Person
 from headstudio.methods.hybrid_head.plates import clean_plate, portrait
 from headstudio.methods.hybrid_head.rendering import Layers, Refiner, mesh_alone
-from headstudio.methods.hybrid_head.runtime import HybridHeadRuntime, TextureBaker, facing
+from headstudio.methods.hybrid_head.runtime import HybridHeadRuntime, TextureBaker
 from headstudio.methods.hybrid_head.schedule import ENCODE, HEAD, PICTURE, schedule
 from headstudio.methods.hybrid_head.terms import HeadTerms, PictureTerms, TransferTerms
 from headstudio.motion.articulation import mesh_channels
@@ -329,7 +329,7 @@ class HybridHead(AvatarModel):
 
     @torch.no_grad()
     def surface(self) -> MeshAsset:
-        rest = facing({ARKIT: torch.zeros(1, 52, device=self.texture_deviation.device)})
+        rest = {ARKIT: torch.zeros(1, 52)}
         return mesh_asset(self.person.head, self.person.neutral_m[0], TextureBaker(self).bake(rest))
 
     def _build(self, head_name: str) -> None:

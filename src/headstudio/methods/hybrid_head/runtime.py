@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from headstudio.geometry.camera import Camera
 from headstudio.methods.hybrid_head.drawing import FINER, paint
-from headstudio.records.channels import HEAD_POSE, Channels, Rendering, Scene, View
+from headstudio.records.channels import HEAD_POSE, Channels, Rendering, Scene, View, to_device
 from headstudio.training.contract import Baker, Runtime, TensorSpec
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class TextureBaker(Baker):
 
     @torch.no_grad()
     def bake(self, channels: Channels) -> UInt8[Tensor, "3 height width"]:
-        texture = self._avatar.texture(self._avatar.code(facing(channels), frontal_view()))
+        device = self._avatar.texture_deviation.device
+        code = self._avatar.code(to_device(facing(channels), device), frontal_view().to(device))
+        texture = self._avatar.texture(code)
         return (texture[0] * 255).round().to(torch.uint8).cpu()
 
 
