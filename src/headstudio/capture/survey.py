@@ -1,11 +1,10 @@
 """The first pass over a clip: where the face is in every frame, and what happens in it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from headstudio.capture.config import IngestConfig
 from headstudio.capture.cuts import ChangeMeter
@@ -46,9 +45,9 @@ class Survey:
         """Seconds after the first kept frame."""
         return np.array([float(t - self.times_s[0]) for t in self.times_s])
 
-    def at(self, chosen: Iterable[int]) -> "Survey":
+    def at(self, chosen: Int[np.ndarray, " chosen"]) -> "Survey":
         """The tables of some frames, in this order."""
-        rows = list(chosen)
+        rows = chosen.tolist()
         return replace(
             self,
             times_s=[self.times_s[row] for row in rows],
