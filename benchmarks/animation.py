@@ -95,6 +95,12 @@ def variants(encoder: str) -> dict[str, SequenceConfig]:
     for kind in ("cnn", "mlp"):
         like = (dataclasses.replace(seen, network=kind, width=width) for width in range(16, 400, 2))
         rows[kind] = min(like, key=lambda config: abs(_parameters(config) - size))
+    rows |= {
+        f"{_KINDS[kind]}, relative": dataclasses.replace(
+            _USUAL, features=dataclasses.replace(chosen, relative=True), residual=0
+        )
+        for kind, chosen in features.items()
+    }
     rows |= {f"window {window}": dataclasses.replace(seen, window=window) for window in (1, 4, 16)}
     rows["codes as they are"] = dataclasses.replace(seen, whiten=False)
     return rows
@@ -124,7 +130,7 @@ class Bench:
 
     def rows(self, only: str) -> Iterator[tuple[str, list[Mapping[str, Scores]]]]:
         """Name and scores by driver, one mapping a seed."""
-        for name in ("at rest", *(f"{kind}, copied" for kind in _KINDS.values())):
+        for name in ("at rest", *(f"{title}, copied" for kind, title in _KINDS.items() if kind != "encoder")):
             if only in name:
                 yield name, [kept(self.place(name), lambda name=name: self.without_network(name))]
         for name, config in variants(self.encoder).items():

@@ -265,6 +265,21 @@ def test_frames_without_a_face_hold_the_last_answer_and_leave_no_trace(moved, so
     assert torch.equal(told[seen], predicted(driver, kept)[OWN])
 
 
+def test_an_actor_who_looks_otherwise_at_rest_drives_alike_where_features_are_relative(moved, source):
+    arkit = source.track.arkit.clone() / 2
+    arkit[10:18] = 0.02
+    own = replaced(source, arkit=arkit)
+    driver = bound(moved, {"target": (own,)}, features=FeatureConfig(relative=True)).eval()
+    usual = Motion(torch.arange(20.0).double(), {ARKIT: arkit[:20]})
+    other = Motion(usual.times_s, {ARKIT: arkit[:20] + 0.3})
+    told, again = predicted(driver, usual), predicted(driver, other)
+    torch.testing.assert_close(again[OWN], told[OWN], rtol=0, atol=1e-5)
+    plain = bound(moved, {"target": (own,)}).eval()
+    assert (predicted(plain, other)[OWN] - predicted(plain, usual)[OWN]).abs().max() > 1e-3
+    nobody = Motion(usual.times_s, {ARKIT: torch.full((20, 52), torch.nan)})
+    assert torch.isfinite(predicted(driver, nobody)[OWN]).all()
+
+
 def test_before_the_first_face_the_avatar_rests(moved, sources, encoder_folder):
     driver = bound(moved, sources, features=FeatureConfig("encoder", str(encoder_folder))).eval()
     nothing = {FACE_CROP: torch.zeros(2, 3, 128, 128), FACE_LANDMARKS: torch.zeros(2, 478, 3)}

@@ -16,10 +16,20 @@ from headstudio.motion.neutral import find_neutral
 from headstudio.motion.ranges import range_warnings
 from headstudio.motion.retarget import RetargetConfig, adapt, head_size_ratio, retarget
 from headstudio.records.avatar import AtRest
-from headstudio.records.channels import HEAD_POSE, HEAD_ROTATION, Channel, Rendering, Scene, View, to_device
+from headstudio.records.channels import (
+    ARKIT,
+    FACE_CROP,
+    HEAD_POSE,
+    HEAD_ROTATION,
+    Channel,
+    Rendering,
+    Scene,
+    View,
+    to_device,
+)
 from headstudio.records.motion import Motion
 from headstudio.records.track import HeadIdentity
-from headstudio.training.contract import AvatarModel, Driver
+from headstudio.training.contract import AvatarModel, Driver, State
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ def predicted(driver: Driver, motion: Motion) -> dict[Channel, Tensor]:
             next_step="drive with a video or a capture",
         )
     device = next((p.device for p in driver.parameters()), torch.device("cpu"))
-    state, steps = driver.start(1), []
+    state, steps = _introduced(driver, motion, device), []
     for frame in range(len(motion)):
         produced, state = driver.step(to_device(motion.at([frame]), device), state)
         steps.append(produced)
@@ -104,6 +114,15 @@ def predicted(driver: Driver, motion: Motion) -> dict[Channel, Tensor]:
 def size_ratio(target: HeadIdentity, driver: HeadIdentity) -> float:
     """Size of one person's face over another's; scales the driver's displacements."""
     return head_size_ratio(_face_m(target), _face_m(driver))
+
+
+def _introduced(driver: Driver, motion: Motion, device: torch.device) -> State:
+    state = driver.start(1)
+    expressed = {c: values for c, values in motion.channels.items() if c.space != FACE_CROP.space}
+    if not any(channel.name == ARKIT.name for channel in expressed):
+        return state
+    neutral = find_neutral(Motion(motion.times_s, expressed)).frame
+    return driver.introduce(to_device(motion.at([neutral]), device), state)
 
 
 def orbit_view(at_rest: AtRest, size_px: int, yaw_deg: float = 0.0, pitch_deg: float = 0.0) -> View:

@@ -304,6 +304,10 @@ class Driver(Trainable):
         """The memory before the first frame."""
         return {}
 
+    def introduce(self, rest: Channels, state: State) -> State:
+        """The memory once it is known how the actor of each sequence looks at rest: one row of signals each."""
+        return state
+
     @abc.abstractmethod
     def step(self, channels: Channels, state: State) -> tuple[dict[Channel, Tensor], State]:
         """One frame of every sequence of the batch; offline driving is the loop of `step`."""

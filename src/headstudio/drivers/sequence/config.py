@@ -21,6 +21,8 @@ class FeatureConfig:
     a `network` gives; `tracked` stands for its baseline, coefficients."""
     path: str = ""
     """The encoder's folder; it is kept inside the driver, which does not need the folder again."""
+    relative: bool = False
+    """Shift the actor's features so that at rest they are those of the avatar's person at rest; the paper does not."""
 
 
 @dataclass(frozen=True)

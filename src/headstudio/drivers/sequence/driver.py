@@ -11,6 +11,7 @@ from headstudio.drivers.sequence.features import Features
 from headstudio.drivers.sequence.networks import AnimationNetwork, ResidualNetwork, with_residual
 from headstudio.drivers.sequence.targets import Target
 from headstudio.errors import HeadstudioError
+from headstudio.motion.neutral import find_neutral
 from headstudio.nn.whitening import Whitening
 from headstudio.records.channels import ARKIT, Channel, Channels
 from headstudio.training.batches import usable_training_frames
@@ -36,6 +37,7 @@ class SequenceDriver(Driver):
 
     feature_mean: Tensor
     feature_deviation: Tensor
+    feature_rest: Tensor
     rest: Tensor
 
     def __init__(self, config: SequenceConfig) -> None:
@@ -70,6 +72,8 @@ class SequenceDriver(Driver):
         self.feature_mean.copy_(seen.mean(0))
         self.feature_deviation.copy_(deviation.clamp_min(_FLAT * float(deviation.amax())))
         self.rest.copy_(wanted.mean(0))
+        if self.config.features.relative:
+            self.feature_rest.copy_(torch.stack([self._at_rest(source) for source in sources[TARGET]]).mean(0))
         if self.config.whiten:
             self.whitening.fit(wanted)
 
@@ -116,13 +120,26 @@ class SequenceDriver(Driver):
     def start(self, batch: int) -> State:
         rest = self.rest.expand(batch, -1)
         window = rest.new_zeros(batch, self.config.window, len(self.feature_mean))
-        return {"window": window, "begun": rest.new_zeros(batch, 1, dtype=torch.bool), "last": rest}
+        return {
+            "window": window,
+            "begun": rest.new_zeros(batch, 1, dtype=torch.bool),
+            "last": rest,
+            "actor": self.feature_rest.expand(batch, -1),
+        }
+
+    @torch.no_grad()
+    def introduce(self, rest: Channels, state: State) -> State:
+        if not self.config.features.relative:
+            return state
+        features = self.features(rest).to(self.rest)
+        return {**state, "actor": torch.where(self.features.found(features), features, state["actor"])}
 
     @torch.no_grad()
     def step(self, channels: Channels, state: State) -> tuple[dict[Channel, Tensor], State]:
         features = self.features(channels).to(self.rest)
         found = self.features.found(features)
-        now = self._standard(torch.where(found, features, self.feature_mean))[:, None]
+        shifted = features - state["actor"] + self.feature_rest
+        now = self._standard(torch.where(found, shifted, self.feature_mean))[:, None]
         # The first face stands for all that was before it.
         before = torch.where(state["begun"][:, :, None], state["window"], now)
         window = torch.cat([before[:, 1:], now], dim=1)
@@ -130,7 +147,11 @@ class SequenceDriver(Driver):
         # Without a face there is no expression: the last one stays.
         codes = torch.where(found, codes, state["last"])
         window = torch.where(found[:, :, None], window, state["window"])
-        return self._target.channels_of(codes), {"window": window, "begun": state["begun"] | found, "last": codes}
+        said = self._target.channels_of(codes)
+        return said, {**state, "window": window, "begun": state["begun"] | found, "last": codes}
+
+    def _at_rest(self, source: Source) -> Tensor:
+        return self.features.of(source)[find_neutral(source.motion, usable_training_frames(source)).frame]
 
     def _said(self, features: Tensor) -> Tensor:
         return self.network(with_residual(features, features.new_zeros(len(features), self.config.residual)))
@@ -151,6 +172,7 @@ class SequenceDriver(Driver):
         config, codes = self.config, self._target.width
         self.register_buffer("feature_mean", torch.zeros(features))
         self.register_buffer("feature_deviation", torch.ones(features))
+        self.register_buffer("feature_rest", torch.zeros(features))
         self.register_buffer("rest", torch.zeros(codes))
         self.whitening = Whitening(codes)
         self.network = AnimationNetwork(config.network, features + config.residual, codes, config.width)

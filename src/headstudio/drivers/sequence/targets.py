@@ -34,6 +34,7 @@ class Target:
         self.channels = _channels(avatar, wanted)
         self.is_code = all(_is_code(channel) for channel in self.channels)
         self.shapes: dict[Channel, tuple[int, ...]] = {}
+        self._ranges: dict[Channel, tuple[float, float]] = {}
 
     @property
     def width(self) -> int:
@@ -74,7 +75,10 @@ class Target:
         return found
 
     def _range(self, channel: Channel) -> tuple[float, float]:
-        return (0.0, 1.0) if channel == ARKIT else load_head(self._avatar.identity.head).data.expression_range
+        if channel not in self._ranges:  # asked for in every frame, and a head takes a while to load
+            head = self._avatar.identity.head
+            self._ranges[channel] = (0.0, 1.0) if channel == ARKIT else load_head(head).data.expression_range
+        return self._ranges[channel]
 
     def state(self) -> dict[str, Any]:
         """Plain data that `restore` needs."""
