@@ -6,9 +6,10 @@ import time
 import pytest
 
 from headstudio.errors import HeadstudioError
-from headstudio.live.meters import Meter, quantile, table
+from headstudio.live.meters import Meter, Reading, quantile, table
 from headstudio.live.pipeline import Parcel, Pipeline, Stage
 from headstudio.live.queues import ClosedQueueError, DroppingQueue, Tickets
+from headstudio.live.session import frames_on_the_way
 
 
 def live_threads():
@@ -225,3 +226,31 @@ def test_a_stage_that_waits_for_a_ticket_can_be_stopped():
     with Pipeline([Numbers(first.inbox, 10**9, lambda number: time.sleep(0.001)), first]):
         time.sleep(0.05)
     assert live_threads() == [] and first.reading().frames_in == 1
+
+
+def test_a_new_limit_holds_at_once():
+    tickets, taken = Tickets(1), []
+
+    def take():
+        for number in range(3):
+            tickets.take()
+            taken.append(number)
+
+    taking = threading.Thread(target=take)
+    taking.start()
+    tickets.limit(3)
+    taking.join(10)
+    assert taken == [0, 1, 2]
+    tickets.limit(1)  # three are out: two must come back before another one may go
+    tickets.give_back()
+    tickets.give_back()
+    assert tickets._free == 0
+
+
+@pytest.mark.parametrize(
+    ("works_ms", "frames"),
+    [((27, 12, 21, 5, 12), 3), ((4600, 900, 750, 4, 140), 1), ((10, 10), 2), ((5,) * 9, 3), ((0, 0), 1), ((7, 0), 1)],
+)
+def test_as_many_frames_as_keep_the_slowest_stage_busy(works_ms, frames):
+    readings = [Reading("x", 1, 1, 0, 1.0, float(work), 0.0, 0.0, 0.0, 0.0) for work in works_ms]
+    assert frames_on_the_way(readings, 3) == frames

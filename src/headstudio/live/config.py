@@ -28,8 +28,8 @@ class LiveConfig:
     queue: int = 1
     """Frames that may wait after the source; more hold frames back instead of dropping them."""
     on_the_way: int = 3
-    """Frames between source and outputs at once: about the sum of what the stages take over what the slowest takes;
-    more lag behind, fewer leave cores idle."""
+    """Most frames between source and outputs at once; fewer are let in where one stage takes most of the time, so that
+    none waits long before it."""
     head_model: str = "makehuman"
     """Head that a new driver is tracked with."""
     neck: NeckConfig = field(default_factory=NeckConfig)

@@ -58,6 +58,11 @@ class Meter:
                 self._ages_s.append(age_s)
                 self._passed_s.append(time.perf_counter())
 
+    @property
+    def frames(self) -> int:
+        """Frames that the stage was done with so far."""
+        return self._in
+
     def drop(self, frames: int) -> None:
         """Frames that the stage itself was too late for."""
         with self._lock:

@@ -86,7 +86,7 @@ class Tickets:
     """
 
     def __init__(self, count: int) -> None:
-        self._free = count
+        self._count = self._free = count
         self._closed = False
         self._news = threading.Condition()
 
@@ -95,6 +95,13 @@ class Tickets:
         with self._news:
             self._news.wait_for(lambda: self._free > 0 or self._closed)
             self._free -= 1
+
+    def limit(self, count: int) -> None:
+        """Let so many frames be on their way from now on."""
+        with self._news:
+            self._free += count - self._count
+            self._count = count
+            self._news.notify_all()
 
     def give_back(self) -> None:
         """A frame has arrived, or is lost."""

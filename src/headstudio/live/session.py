@@ -33,6 +33,8 @@ from headstudio.training.contract import AvatarModel, Driver
 _AWAKE_S, _DRAWING_S = 0.1, 0.01
 """How often the main thread looks around: without a window, and with one."""
 
+_FITTED_EVERY = 8
+"""Frames after which it is found out anew how many should be on their way."""
 _SWITCH_S = 0.0005
 """How long one thread may keep Python from the others; at the usual 5 ms, each of a stage's hundred small calls into
 PyTorch may wait so long for another stage."""
@@ -197,6 +199,8 @@ class Session:
         tickets = Tickets(self.config.on_the_way)
 
         def arrived(passed_on: bool, last: bool) -> None:
+            if last and stages[-1].meter.frames % _FITTED_EVERY == 0:
+                tickets.limit(frames_on_the_way([stage.reading() for stage in stages], self.config.on_the_way))
             if last or not passed_on:
                 tickets.give_back()
 
@@ -230,6 +234,12 @@ class Session:
     def _hear_of_source(self, sentence: str) -> None:
         self._message = "" if sentence.endswith("is back") else sentence
         self._tell(sentence)
+
+
+def frames_on_the_way(readings: Sequence[Reading], most: int) -> int:
+    """How many frames keep the slowest stage busy without waiting long before it: all work over the slowest's."""
+    works_ms = [reading.work_p50_ms for reading in readings]
+    return min(max(round(sum(works_ms) / max(*works_ms, 1e-9)), 1), most)
 
 
 def _check(config: LiveConfig) -> None:
