@@ -20,6 +20,7 @@ from headstudio.heads import load_head
 from headstudio.methods.style_avatar import StyleAvatar
 from headstudio.methods.style_avatar.config import PRESETS
 from headstudio.methods.style_avatar.people import People
+from headstudio.methods.style_avatar.plates import Plate
 from headstudio.methods.style_avatar.portrait import Portrait
 from headstudio.training.avatars import load_avatar
 from onnx_speed import session, write_graph
@@ -32,8 +33,10 @@ def untrained(preset: str) -> StyleAvatar:
     avatar = StyleAvatar(PRESETS[preset])
     avatar.people = People(load_head("makehuman"), {"nobody": (0.0, 1.0, 2.0)})
     if isinstance(avatar.portrait, Portrait) and avatar.portrait.plates is not None:
-        side = avatar.config.sizes.crop_cells * avatar.config.sizes.picture_px
-        avatar.portrait.plates.take(torch.zeros(1, 4, 256, 256), torch.zeros(1, 3, side, side))
+        sizes = avatar.config.sizes
+        crop, window = (sizes.picture_px * cells for cells in (sizes.crop_cells, avatar.covered_cells))
+        layers = torch.zeros(1, 4, 256, 256), torch.zeros(1, 3, crop, crop), torch.zeros(1, 4, window, window)
+        avatar.portrait.plates.take([Plate(*layers, torch.full((1, 2), 0.5))])
     return avatar.eval().requires_grad_(False)
 
 

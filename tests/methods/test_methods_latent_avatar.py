@@ -42,13 +42,16 @@ TINY = LatentAvatarConfig(
     cells_looked_at=64,
     matte_frames=0,
     start_side=8,
+    mixed_planes=3,
     spread_frames=4,
     perceptual_weight=0.0,
     steps=4,
     transfer_steps=2,
 )
 BASELINE = dataclasses.replace(TINY, code="tracked")
-ROUGH = dataclasses.replace(TINY, super_resolution=SuperResolutionConfig(8, 8, 1), own_planes=False, start_side=0)
+ROUGH = dataclasses.replace(
+    TINY, super_resolution=SuperResolutionConfig(8, 8, 1), own_planes=False, mixed_planes=0, start_side=0
+)
 BOX = Box((-0.1, -0.15, -0.1), (0.1, 0.1, 0.1))
 
 
@@ -63,6 +66,8 @@ def made(config, source):
     avatar.setup({"target": (source,)})
     # A residual that starts at zero hides what stands before it.
     torch.nn.init.normal_(avatar.head.super_resolution.output.weight)
+    if config.mixed_planes:
+        torch.nn.init.normal_(avatar.head.mixed_planes, std=0.1)
     return avatar
 
 

@@ -66,6 +66,10 @@ class LatentAvatarConfig:
     own_planes: bool = True
     """Add a learned tri-plane that is the same for all codes: what does not move need not pass through the generator,
     which saves a short training most of its way. The paper has none."""
+    mixed_planes: int = 24
+    """Add as many learned tri-planes in shares that are linear in the code, as Xu et al. 2023 (AvatarMAV) mix voxels
+    with expressions: what a code moves then learns as fast as what stands still, while a generator that starts from
+    noise first learns to keep still. The paper has none."""
     volume: VolumeFieldConfig = field(default_factory=lambda: VolumeFieldConfig(8, 48, 16, view_octaves=1, start=0.0))
     """Features to density and values. Its softplus density (published: relu) cannot vanish for good, so the published
     darkening of the first hundred targets, a guard against collapse to the white background, is left out."""
@@ -95,6 +99,9 @@ class LatentAvatarConfig:
     """Least share of them that must have a cell in their matte; jaw and hair, which move, want little."""
     l1_weight: float = 1.0
     """Weight of L1 at full size (eq. 4); paper 1."""
+    moving_weight: float = 8.0
+    """How much more colours count around eyes and mouth, a twentieth of the picture and nearly all that a code
+    is for; fades with the distance from them. Paper: 0."""
     perceptual_weight: float = 0.1
     """Weight of VGG (eq. 4); paper 0.1, on LPIPS, which the published code hands values in +-0.5 instead of +-1. Ours
     takes sRGB in [0, 1] and scales by itself."""
@@ -155,7 +162,9 @@ PRESETS: Mapping[str, LatentAvatarConfig] = {
         encoder=FaceEncoderConfig(code=128),
         generator=_generator(128, 32, 256, 32768),
         spread_frames=0,
+        moving_weight=0.0,
         own_planes=False,
+        mixed_planes=0,
         start_side=0,
         volume=VolumeFieldConfig(),
         super_resolution=SuperResolutionConfig(),

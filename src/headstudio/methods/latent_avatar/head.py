@@ -74,8 +74,11 @@ class LatentHead(nn.Module):
         self.super_resolution = SuperResolution(config.super_resolution)
         self.grid = OccupancyGrid(self.box, config.cells, _LEAST_DENSITY_PER_M) if config.cells else None
         self.register_buffer("first", torch.zeros((config.start_side,) * 3 + (CHANNELS,)))
+        shape = 1, 3 * config.volume.features, config.generator.side, config.generator.side
+        if config.mixed_planes:
+            self.mixture = nn.Linear(config.encoder.code, config.mixed_planes, bias=False)
+            self.mixed_planes = nn.Parameter(torch.zeros(config.mixed_planes, *shape[1:]))
         if config.own_planes:
-            shape = 1, 3 * config.volume.features, config.generator.side, config.generator.side
             self.own_planes = nn.Parameter(_PLANES_AT_START / _PLANES_RATE * torch.randn(shape))
 
     @property
@@ -86,6 +89,8 @@ class LatentHead(nn.Module):
     def planes(self, codes: Float[Tensor, "batch code"]) -> Float[Tensor, "batch planes side side"]:
         """The tri-plane of each code."""
         planes = self.generator(codes).features.float()
+        if self.config.mixed_planes:
+            planes = planes + _PLANES_RATE * torch.einsum("bk,kcyx->bcyx", self.mixture(codes), self.mixed_planes)
         return planes + _PLANES_RATE * self.own_planes if self.config.own_planes else planes
 
     def seen(

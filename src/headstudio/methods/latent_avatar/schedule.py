@@ -7,7 +7,7 @@ from headstudio.training.stages import Optimiser, Player, Ramp, Sampler, Stage
 
 CODES = ("encoder.*",)
 TRACKED = ("from_tracked.*",)
-PLANES = ("head.generator.*", "head.own_planes")
+PLANES = ("head.generator.*", "head.own_planes", "head.mixture.*", "head.mixed_planes")
 DENSITY = ("head.volume.of_density.*",)
 VALUES = ("head.volume.of_values.*",)
 LARGE = ("head.super_resolution.*",)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from headstudio.methods.latent_avatar.model import LatentAvatar
 
 _WHOLLY = 0.999
+_MOVING = ((33, 133), (362, 263), (61, 291))
+"""Landmarks at the corners of the person's right eye, left eye and mouth."""
 
 
 class Terms:
@@ -26,7 +28,7 @@ class Terms:
 
     def l1(self) -> Float[Tensor, ""]:
         """Colour at full size."""
-        return self._mean((self._picture.rgb - self._target).abs(), self._valid)
+        return self._mean((self._picture.rgb - self._target).abs(), self._valid * self._emphasis)
 
     def perceptual(self) -> Float[Tensor, ""]:
         """Features of the picture at full size."""
@@ -34,7 +36,8 @@ class Terms:
 
     def low_resolution(self) -> Float[Tensor, ""]:
         """Rendered colour against the averaged picture."""
-        return self._mean((self._seen.colour - self._small(self._target)).abs(), self._small(self._valid))
+        weight = self._small(self._valid * self._emphasis)
+        return self._mean((self._seen.colour - self._small(self._target)).abs(), weight)
 
     def mask(self) -> Float[Tensor, ""]:
         """Rendered opacity against the averaged matte."""
@@ -87,6 +90,24 @@ class Terms:
         valid = batch.valid.float().expand(len(batch.image), -1, -1, -1)
         window = avatar.window(batch.channels, batch.view)
         return window.cut(torch.cat([batch.image, batch.matte, valid], 1), avatar.head.side_px)
+
+    @cached_property
+    def _emphasis(self) -> Float[Tensor, "batch 1 height width"]:
+        """1, and more around the landmarks of eyes and mouth."""
+        batch, side = self._batch, self._cut.shape[-1]
+        more = self._avatar.config.moving_weight
+        if not more or batch.landmarks_px is None:
+            return torch.ones_like(self._cut[:, :1])
+        window = self._avatar.window(batch.channels, batch.view)
+        found_px = batch.landmarks_px[:, torch.tensor([index for part in _MOVING for index in part]), :2]
+        places = (found_px - window.middle_px[:, None]) / window.side_px[:, None, None] + 0.5
+        parts = places.split([len(part) for part in _MOVING], 1)
+        middles = torch.stack([part.mean(1) for part in parts], 1)
+        reach = torch.stack([(part[:, 0] - part[:, 1]).norm(dim=1) for part in parts], 1)
+        centres = (torch.arange(side, device=middles.device) + 0.5) / side
+        pixels = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1)
+        away = (pixels[None, None] - middles[:, :, None, None]).norm(dim=-1) / reach[:, :, None, None].clamp_min(1e-3)
+        return 1 + more * torch.exp(-2 * away.square()).amax(1, keepdim=True)
 
     def _small(self, pictures: Tensor) -> Tensor:
         return F.interpolate(pictures, self._seen.mask.shape[2:], mode="area")

@@ -25,8 +25,8 @@ from headstudio.training.contract import Source
 _LOOKED_AT = 32
 _PERSON = 0.05
 """Matte above which a pixel may show the person."""
-_SOFT_M, _JAW_M = 0.02, 0.04
-_FADING = 32
+_SOFT_M, _JAW_M = 0.02, 0.03
+_FADING = 128
 """The face's colours fade towards the outline of the mesh over such a part of the picture's side: seen edge-on they are
 smears, and the outline of a fitted head is never that of the person."""
 _TRUSTED = 4.0
@@ -82,7 +82,7 @@ def underpainting(
     face = F.grid_sample(
         plate.skin.expand(uv.shape[0], -1, -1, -1), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
-    wide = 2 * (uv.shape[-1] // _FADING) + 1
+    wide = 2 * max(int(uv.shape[-1]) // _FADING, 1) + 1
     soft = (2.0 * F.avg_pool2d(mask, wide, stride=1, padding=wide // 2) - 1.0).clamp(0.0, 1.0)
     person = _following(plate, mask, windows)
     behind, shown = windows.cut(plate.background, back_cells).features, person[:, 3:].clamp(0.0, 1.0)
@@ -93,7 +93,11 @@ def underpainting(
 
 
 def standing(mask: Float[Tensor, "batch 1 rows columns"], home: Float[Tensor, "#batch 2"]) -> Float[Tensor, "batch 2"]:
-    """Where the middle of a mask lies, in shares of its sides; `home` where it is empty."""
+    """Where the middle of a mask lies, in shares of its sides; `home` where it is empty.
+
+    In single precision: a sum over a picture is more than half precision holds.
+    """
+    mask, home = mask.float(), home.float()
     rows, columns = ((torch.arange(int(side), device=mask.device) + 0.5) / int(side) for side in mask.shape[2:])
     shares = torch.stack([(mask[:, 0] * columns).sum((1, 2)), (mask[:, 0] * rows[:, None]).sum((1, 2))], dim=1)
     total = mask.sum((1, 2, 3))[:, None]
@@ -106,9 +110,9 @@ def _following(plate: Plate, mask: Tensor, windows: Windows) -> Float[Tensor, "b
     places = (torch.arange(int(mask.shape[-1]), device=mask.device) + 0.5) / int(mask.shape[-1])
     window = torch.stack(torch.meshgrid(places, places, indexing="xy"), dim=-1)
     away = window - standing(mask, plate.home)[:, None, None]
-    grid = 2.0 * (away * (cells / side) + plate.home[:, None, None]) - 1.0
+    grid = 2.0 * (away * (cells / side) + plate.home.float()[:, None, None]) - 1.0
     wide = plate.person.expand(mask.shape[0], -1, -1, -1)
-    return F.grid_sample(wide, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(wide, grid.to(wide), mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def first_plates(sources: Sequence[Source], people: People, sizes: StyleAvatarSizes, covered_cells: int) -> list[Plate]:
