@@ -82,7 +82,7 @@ class Person(AvatarModel):
 
 def variants(encoder: str) -> dict[str, SequenceConfig]:
     """Every network that is learned, by the name of its row."""
-    features = {kind: FeatureConfig(kind, encoder if kind.startswith("encoder") else "") for kind in _KINDS}
+    features = {kind: FeatureConfig(kind, encoder if kind.startswith("encoder") else "", False) for kind in _KINDS}
     rows = {
         f"{_KINDS[kind]}{', residual' if residual else ''}": dataclasses.replace(
             _USUAL, features=chosen, residual=residual
@@ -90,7 +90,8 @@ def variants(encoder: str) -> dict[str, SequenceConfig]:
         for kind, chosen in features.items()
         for residual in (0, _USUAL.residual)
     }
-    seen = dataclasses.replace(_USUAL, features=features["encoder"], residual=0)
+    relative = dataclasses.replace(features["encoder"], relative=True)
+    seen = dataclasses.replace(_USUAL, features=relative, residual=0)
     size = _parameters(seen)
     for kind in ("cnn", "mlp"):
         like = (dataclasses.replace(seen, network=kind, width=width) for width in range(16, 400, 2))

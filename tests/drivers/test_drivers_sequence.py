@@ -27,7 +27,7 @@ from methods.test_methods_latent_avatar import TINY
 from support.networks import embedding_network
 from support.tiny import tiny_source
 
-SMALL = SequenceConfig(window=4, width=12, residual=3, steps=3, batch_size=2)
+SMALL = SequenceConfig(features=FeatureConfig(relative=False), window=4, width=12, residual=3, steps=3, batch_size=2)
 OWN = expression_of("makehuman")
 
 
@@ -269,13 +269,15 @@ def test_an_actor_who_looks_otherwise_at_rest_drives_alike_where_features_are_re
     arkit = source.track.arkit.clone() / 2
     arkit[10:18] = 0.02
     own = replaced(source, arkit=arkit)
-    driver = bound(moved, {"target": (own,)}, features=FeatureConfig(relative=True)).eval()
+    driver = bound(moved, {"target": (own,)}, features=FeatureConfig()).eval()
     usual = Motion(torch.arange(20.0).double(), {ARKIT: arkit[:20]})
     other = Motion(usual.times_s, {ARKIT: arkit[:20] + 0.3})
     told, again = predicted(driver, usual), predicted(driver, other)
     torch.testing.assert_close(again[OWN], told[OWN], rtol=0, atol=1e-5)
     plain = bound(moved, {"target": (own,)}).eval()
     assert (predicted(plain, other)[OWN] - predicted(plain, usual)[OWN]).abs().max() > 1e-3
+    late = predicted(driver, other, resting=range(10))  # where nobody rests
+    assert not torch.allclose(late[OWN], told[OWN], atol=1e-3)
     nobody = Motion(usual.times_s, {ARKIT: torch.full((20, 52), torch.nan)})
     assert torch.isfinite(predicted(driver, nobody)[OWN]).all()
 
@@ -437,3 +439,4 @@ def test_the_paper_preset_has_the_published_numbers():
     paper = PRESETS["paper"]
     assert (paper.window, paper.batch_size, paper.steps, paper.learning_rate) == (8, 32, 15_000, 1e-4)
     assert paper.network == "lstm" and paper.residual and not paper.whiten and paper.last_rate == 0.01
+    assert paper.features == FeatureConfig("network", relative=False)

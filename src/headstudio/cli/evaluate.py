@@ -36,13 +36,15 @@ def run(options: Options, display: Display) -> Result:
     from headstudio.drivers.drive import predicted
     from headstudio.evaluation.tables import markdown
     from headstudio.training.avatars import load_driver
+    from headstudio.training.batches import usable_training_frames
 
     avatar, method, _ = load_subject(options.avatar)
     source = load_source(options.capture, options.track)
     motion = None
     if options.driver is not None:
         driver = load_driver(options.driver, avatar)
-        motion = source.motion.with_channels(predicted(driver, source.motion_with(driver.consumes)))
+        seen = source.motion_with(driver.consumes)
+        motion = source.motion.with_channels(predicted(driver, seen, usable_training_frames(source)))
     output = options.output or options.avatar.with_name(options.avatar.name + ".evaluation")
     found = score(avatar, method, source, output, options.config, display, motion)
     return Result(f"{markdown(found)}\nwritten to {output}", {"report": output, **found.plain()})

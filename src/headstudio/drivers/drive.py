@@ -1,7 +1,7 @@
 """Driving offline: a performance is carried over to the avatar's person, adapted to its channels and rendered."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -95,8 +95,12 @@ def carried_over(
 
 
 @torch.no_grad()
-def predicted(driver: Driver, motion: Motion) -> dict[Channel, Tensor]:
-    """What a driver makes of a whole performance: the loop of its steps, from rest."""
+def predicted(driver: Driver, motion: Motion, resting: Sequence[int] | None = None) -> dict[Channel, Tensor]:
+    """What a driver makes of a whole performance: the loop of its steps, from rest.
+
+    Args:
+        resting: frames among which the actor's rest is looked for; all when not given.
+    """
     lacking = sorted(str(channel) for channel in driver.consumes - motion.channels.keys())
     if lacking:
         raise HeadstudioError(
@@ -104,7 +108,7 @@ def predicted(driver: Driver, motion: Motion) -> dict[Channel, Tensor]:
             next_step="drive with a video or a capture",
         )
     device = next((p.device for p in driver.parameters()), torch.device("cpu"))
-    state, steps = _introduced(driver, motion, device), []
+    state, steps = _introduced(driver, motion, resting, device), []
     for frame in range(len(motion)):
         produced, state = driver.step(to_device(motion.at([frame]), device), state)
         steps.append(produced)
@@ -116,12 +120,12 @@ def size_ratio(target: HeadIdentity, driver: HeadIdentity) -> float:
     return head_size_ratio(_face_m(target), _face_m(driver))
 
 
-def _introduced(driver: Driver, motion: Motion, device: torch.device) -> State:
+def _introduced(driver: Driver, motion: Motion, resting: Sequence[int] | None, device: torch.device) -> State:
     state = driver.start(1)
     expressed = {c: values for c, values in motion.channels.items() if c.space != FACE_CROP.space}
     if not any(channel.name == ARKIT.name for channel in expressed):
         return state
-    neutral = find_neutral(Motion(motion.times_s, expressed)).frame
+    neutral = find_neutral(Motion(motion.times_s, expressed), resting).frame
     return driver.introduce(to_device(motion.at([neutral]), device), state)
 
 

@@ -21,8 +21,9 @@ class FeatureConfig:
     a `network` gives; `tracked` stands for its baseline, coefficients."""
     path: str = ""
     """The encoder's folder; it is kept inside the driver, which does not need the folder again."""
-    relative: bool = False
-    """Shift the actor's features so that at rest they are those of the avatar's person at rest; the paper does not."""
+    relative: bool = True
+    """Shift the actor's features so that at rest they are those of the avatar's person at rest; the paper does not, and
+    strangers then drive hardly better than a head that rests (docs/sequence-driver.md)."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,6 @@ PRESETS: Mapping[str, SequenceConfig] = {
     "draft": SequenceConfig(),
     "standard": SequenceConfig(width=192, steps=8000, learning_rate=5e-4),
     "paper": SequenceConfig(
-        features=FeatureConfig("network"), width=512, whiten=False, steps=15_000, learning_rate=1e-4
+        features=FeatureConfig("network", relative=False), width=512, whiten=False, steps=15_000, learning_rate=1e-4
     ),
 }
