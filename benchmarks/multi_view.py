@@ -146,7 +146,9 @@ def _camera(capture: Capture, found: Track, rig: SyntheticRig, index: int, truth
 
 
 def _apart(T: Tensor, true: Tensor) -> dict:
-    turn = roma.rotmat_geodesic_distance(roma.special_procrustes(T[:3, :3])[None], true[None, :3, :3])
+    rotation = roma.special_procrustes(T[:3, :3])
+    assert isinstance(rotation, Tensor)
+    turn = roma.rotmat_geodesic_distance(rotation[None], true[None, :3, :3])
     cosine = torch.nn.functional.cosine_similarity(T[:3, 3], true[:3, 3], dim=0).clamp(-1, 1)
     return {
         "turn_deg": float(turn.rad2deg()),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,9 +40,9 @@ def videos(tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture
-def seen(monkeypatch) -> dict[str, np.ndarray]:
+def seen(monkeypatch) -> dict[str, Any]:
     """Landmarks of each film, which tests may change; `surveys` counts how often a film was looked at."""
-    told = {name: filmed(camera, FRAMES / 25).landmarks_px for name, camera in CAMERAS.items()}
+    told: dict[str, Any] = {name: filmed(camera, FRAMES / 25).landmarks_px for name, camera in CAMERAS.items()}
 
     def survey(video, config, detector, hands, progress):
         landmarks = told[video.path.stem].astype(np.float32)
@@ -58,8 +59,8 @@ def tools(config: IngestConfig) -> Tools:
     return Tools(DiskDetector(), DiskMatte())
 
 
-def ingested(videos: list[Path], output: Path, **more: object) -> Capture:
-    return ingest_views(videos, output, SMALL, tools=tools, **more)
+def ingested(videos: list[Path], output: Path, cameras: Path | None = None) -> Capture:
+    return ingest_views(videos, output, SMALL, cameras, tools=tools)
 
 
 def known(path: Path, order: tuple[str, ...] = tuple(CAMERAS), width_px: int = WIDTH) -> Path:
