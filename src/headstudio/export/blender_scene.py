@@ -96,7 +96,7 @@ def _add_painted(bpy: Any, material: Any, painted: dict[str, Any], frames: int, 
     base_colour = _shader(material).inputs["Base Color"]
     static = base_colour.links[0].from_socket
     pictures = bpy.data.images.load(str(folder / painted["folder"] / painted["first"]))
-    pictures.name, sequence.source = "painted", "SEQUENCE"
+    pictures.name, pictures.source = "painted", "SEQUENCE"
     # Beside the .blend in its final place, so that both can be moved together.
     pictures.filepath_raw = f"//{painted['final_folder']}/{painted['first']}"
     mask = bpy.data.images.load(str(folder / painted["blend"]))
