@@ -95,16 +95,16 @@ def _add_painted(bpy: Any, material: Any, painted: dict[str, Any], frames: int, 
     nodes, links = material.node_tree.nodes, material.node_tree.links
     base_colour = _shader(material).inputs["Base Color"]
     static = base_colour.links[0].from_socket
-    pictures = bpy.data.images.load(str(folder / painted["folder"] / painted["first"]))
-    pictures.name, pictures.source = "painted", "SEQUENCE"
+    film = bpy.data.images.load(str(folder / painted["folder"] / painted["first"]))
+    film.name, film.source = "painted", "SEQUENCE"
     # Beside the .blend in its final place, so that both can be moved together.
-    pictures.filepath_raw = f"//{painted['final_folder']}/{painted['first']}"
+    film.filepath_raw = f"//{painted['final_folder']}/{painted['first']}"
     mask = bpy.data.images.load(str(folder / painted["blend"]))
     mask.name, mask.colorspace_settings.name = "blend mask", "Non-Color"
     mask.pack()
     mask.filepath_raw = f"//{painted['blend']}"
     pictures = []
-    for row, image in enumerate((pictures, mask)):
+    for row, image in enumerate((film, mask)):
         node = nodes.new("ShaderNodeTexImage")
         node.image, node.label, node.extension = image, image.name, "EXTEND"
         node.location = (-700, -300 * row - 300)
