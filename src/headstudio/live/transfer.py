@@ -1,6 +1,7 @@
 """One person's face on another's head, frame by frame: differences from rest, with personal gains and a steady neck."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import roma
 import torch
@@ -17,7 +18,9 @@ from headstudio.motion.retarget import RetargetConfig, adapt, retarget
 from headstudio.records.avatar import AtRest
 from headstudio.records.channels import (
     ARKIT,
+    BLENDSHAPES,
     FACE_CROP,
+    FACE_LANDMARKS,
     GAZE,
     HEAD_POSE,
     HEAD_ROTATION,
@@ -29,6 +32,8 @@ from headstudio.records.motion import Motion
 from headstudio.training.contract import AvatarModel, Driver, State
 
 _TRANSFERRED = (ARKIT, GAZE, HEAD_POSE, HEAD_ROTATION)
+_READ_SHAPES = MappingProxyType({FACE_CROP: (3, 128, 128), FACE_LANDMARKS: (478, 3), BLENDSHAPES: (52,)})
+"""Of what drivers read off a face; a row without a face is all 0."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,8 @@ class Transfer:
         """What the driver makes of the avatar's person at rest and a face that it cannot see; nothing is remembered."""
         memory, self._memory = self._memory, None
         resting = {channel: values[None] for channel, values in self._rest.items()}
-        made = self._predicted({FACE_CROP: torch.zeros(1, 3, 128, 128), **resting})
+        unseen = {channel: torch.zeros(1, *shape) for channel, shape in _READ_SHAPES.items()}
+        made = self._predicted({**unseen, **resting})
         self._memory = memory
         return made
 
