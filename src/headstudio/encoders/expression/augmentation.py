@@ -94,7 +94,7 @@ def _coloured(crops: Tensor, amount: float) -> Tensor:
 
 def _blurred(crops: Tensor, most: float) -> Tensor:
     """One size for the whole batch: half of the steps are sharp."""
-    factor = float(max(1.0, 1 + (most - 1) * (2 * torch.rand(()) - 1)))
+    factor = 1 + max(most - 1, 0.0) * max(2 * float(torch.rand(())) - 1, 0.0)
     side = crops.shape[-1]
     small = max(round(side / factor), 1)
     if small == side:
