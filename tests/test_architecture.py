@@ -26,7 +26,6 @@ FLOORS = {
     4: ("methods", "drivers", "encoders", "scan"),
     5: ("evaluation", "export", "report"),
     6: ("live",),
-    6: ("live",),
     7: ("cli",),
     8: ("__main__",),
 }
