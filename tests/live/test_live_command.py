@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import av
 import pytest
@@ -109,8 +110,11 @@ def test_it_ends_when_it_is_told_to_and_keeps_the_film(workshop, tmp_path, how):
         sys.executable, "-m", "headstudio", "live", str(workshop / "avatar"), "--source", "still",
         "-o", str(tmp_path / "a.mp4"), "--size", "32", "--page", "--json",
     ]  # fmt: skip
-    environment = {"PYTHONPATH": ":".join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+    hears_it = partial(signal.signal, how, signal.SIG_DFL)  # tests that run in the background ignore Ctrl-C
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PYTHONPATH": ":".join(sys.path)},
+        preexec_fn=hears_it,
+    ) as run:  # fmt: skip
         assert run.stderr is not None
         told = []
         while not told or not told[-1].startswith("Open http://127.0.0.1:"):

@@ -161,9 +161,9 @@ def test_a_capture_without_a_face_is_refused(head: HeadModel, tmp_path: Path) ->
         follow(head, write_capture(tmp_path / "d", landmarks))
 
 
-def test_several_views_are_refused(head: HeadModel, tmp_path: Path) -> None:
+def test_several_views_without_cameras_are_refused(head: HeadModel, tmp_path: Path) -> None:
     capture = write_capture(tmp_path / "c", perform(head, frames=3).landmarks_px)
-    with pytest.raises(HeadstudioError, match="2 views"):
+    with pytest.raises(HeadstudioError, match="several views whose cameras are not known"):
         follow(head, replace(capture, views=capture.views * 2))
 
 

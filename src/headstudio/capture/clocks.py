@@ -87,7 +87,7 @@ def offset_by_movement(first: Filmed, other: Filmed) -> Offset | None:
 
 
 def common_ticks(
-    clocks_s: list[Float[np.ndarray, " frames"]],
+    clocks_s: list[Float[np.ndarray, " _"]],
 ) -> list[Int[np.ndarray, " ticks"]]:
     """Frames of every film that belong together: those of the first, and of each other the nearest in time.
 
