@@ -18,9 +18,9 @@ from headstudio.nn.ssim import ssim
 from headstudio.records.channels import FACE_CROP
 from headstudio.records.motion import Motion
 from headstudio.training.avatars import describe
-from headstudio.training.batches import BatchStream
 from headstudio_toys.plain import PlainConfig, PlainToy
 from methods.test_methods_latent_avatar import TINY
+from support.learning import first_batch, reached
 from support.tiny import tiny_source
 
 SMALL = LatentDriverConfig(
@@ -54,17 +54,8 @@ def bound(avatar, sources, **changes):
     return driver
 
 
-def batch_of(player, stage, sources):
-    stream = BatchStream(sources, stage, 0, 0, torch.device("cpu"))
-    batch = stream.batch(player, 0)
-    stream.close()
-    return batch
-
-
-def reached(driver, value):
-    driver.zero_grad(set_to_none=True)
-    value.backward()
-    return {n.split(".0")[0] for n, p in driver.named_parameters() if p.grad is not None and bool((p.grad != 0).any())}
+def reached_layers(driver, value):
+    return {name.split(".0")[0] for name in reached(driver, value)}
 
 
 def parts(names):
@@ -76,11 +67,11 @@ def test_each_loss_reaches_the_shared_encoder_and_one_decoder(cycle, avatar, sou
     driver = bound(avatar, sources, cycle=cycle)
     faces, mapping = driver.stages()
     for player in faces.players:
-        batch = batch_of(player, faces, sources)
+        batch = first_batch(sources, faces, player)
         own, other = f"decoders.{player.role}", f"decoders.{'actor' if player.role == 'target' else 'target'}"
         for name in player.losses:
             torch.manual_seed(0)
-            found = parts(reached(driver, driver.losses(batch, faces, player)[name]))
+            found = parts(reached_layers(driver, driver.losses(batch, faces, player)[name]))
             if name in ("l1", "ssim"):
                 assert found == {"encoder", "neck", own}
             else:
@@ -88,16 +79,16 @@ def test_each_loss_reaches_the_shared_encoder_and_one_decoder(cycle, avatar, sou
         patterns = " ".join(player.parameters)
         assert own in patterns and other not in patterns and "mapping" not in patterns
     (player,) = mapping.players
-    value = driver.losses(batch_of(player, mapping, sources), mapping, player)["code"]
+    value = driver.losses(first_batch(sources, mapping, player), mapping, player)["code"]
     assert player.parameters == ("mapping.*",) and player.role == "target"
-    assert "mapping" in parts(reached(driver, value))
+    assert "mapping" in parts(reached_layers(driver, value))
 
 
 def test_the_losses_are_those_of_the_equations(avatar, sources):
     driver = bound(avatar, sources).eval()
     faces = driver.stages()[0]
     player = faces.players[1]
-    batch = batch_of(player, faces, sources)
+    batch = first_batch(sources, faces, player)
     found = driver.losses(batch, faces, player)
     wanted = torch.nn.functional.interpolate(batch.channels[FACE_CROP], (32, 32), mode="area")
     code = driver.encoder(wanted)
@@ -139,7 +130,7 @@ def test_the_avatar_is_no_part_of_the_driver_and_does_not_learn(avatar, sources)
     assert not any("generator" in name for name in driver.state_dict())
     stage = driver.stages()[1]
     player = stage.players[0]
-    driver.losses(batch_of(player, stage, sources), stage, player)["code"].backward()
+    driver.losses(first_batch(sources, stage, player), stage, player)["code"].backward()
     assert all(p.grad is None for p in avatar.parameters())
 
 
@@ -157,7 +148,7 @@ def test_an_avatar_without_a_code_and_another_avatar_are_refused(avatar, sources
 def test_a_batch_brings_the_crops_of_its_frames(avatar, sources):
     stage = bound(avatar, sources).stages()[0]
     for player in stage.players:
-        batch, (source,) = batch_of(player, stage, sources), sources[player.role]
+        batch, (source,) = first_batch(sources, stage, player), sources[player.role]
         assert batch.image is None
         wanted = face_crops(source.capture, batch.frames.tolist()).signal()
         assert torch.equal(batch.channels[FACE_CROP], wanted)

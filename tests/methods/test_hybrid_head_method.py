@@ -1,7 +1,6 @@
 """The hybrid head: what reaches which parameters, eq. 1, codes, the graph, what comes back from disk, bad settings."""
 
 import dataclasses
-import fnmatch
 
 import pytest
 import torch
@@ -22,8 +21,8 @@ from headstudio.records.channels import ARKIT, GAZE, HEAD_POSE, Scene, expressio
 from headstudio.render.mesh import render_surface
 from headstudio.texture.unwrapping import UnwrappingConfig
 from headstudio.training import checkpoint
-from headstudio.training.batches import BatchStream
 from headstudio.training.players import ActivePlayer, free_only
+from support.learning import first_batch, named, reached
 from support.shapes import camera, sphere, turned
 from support.tiny import tiny_source
 
@@ -68,24 +67,6 @@ def avatar(source):
     return made(TINY, source).eval()
 
 
-def batch_of(avatar, source, stage, player):
-    stream = BatchStream({"target": (source,)}, stage, 0, 0, torch.device("cpu"))
-    batch = stream.batch(player, 0)
-    stream.close()
-    return batch
-
-
-def reached(avatar, value):
-    avatar.zero_grad(set_to_none=True)
-    value.backward()
-    return {n for n, p in avatar.named_parameters() if p.grad is not None and bool((p.grad != 0).any())}
-
-
-def named(avatar, patterns):
-    names = dict(avatar.named_parameters())
-    return {n for n in names if any(fnmatch.fnmatchcase(n, p) for p in patterns)}
-
-
 @pytest.mark.parametrize("config", [TINY, EQUAL_START, NO_CORRECTION, PLAIN_TEXTURES, NO_JUDGE])
 def test_each_loss_reaches_the_parameters_it_declares_and_no_others(config, source):
     avatar = made(config, source).train()
@@ -93,13 +74,13 @@ def test_each_loss_reaches_the_parameters_it_declares_and_no_others(config, sour
     assert [stage.name for stage in stages] == [HEAD, PICTURE, TRANSFER]
     for stage in stages:
         for player in stage.players:
-            losses = avatar.losses(batch_of(avatar, source, stage, player), stage, player)
+            losses = avatar.losses(first_batch({"target": (source,)}, stage, player), stage, player)
             assert losses.keys() == player.losses.keys()
             for name in losses:
                 # Each anew: the graph of one batch is shared.
                 avatar._last = None
                 free_only(avatar, ActivePlayer(player, avatar))
-                value = avatar.losses(batch_of(avatar, source, stage, player), stage, player)[name]
+                value = avatar.losses(first_batch({"target": (source,)}, stage, player), stage, player)[name]
                 assert value.ndim == 0 and torch.isfinite(value)
                 found, allowed = reached(avatar, value), named(avatar, REACHES[stage.name][name])
                 assert found <= allowed, found - allowed
@@ -113,7 +94,7 @@ def test_the_judge_sees_what_the_autoencoder_has_just_made(source):
     avatar = made(TINY, source).train()
     stage = avatar.stages()[0]
     autoencoder, judge = stage.players[:2]
-    batch = batch_of(avatar, source, stage, autoencoder)
+    batch = first_batch({"target": (source,)}, stage, autoencoder)
     avatar.losses(batch, stage, autoencoder)
     kept = avatar._last
     assert kept is not None and not kept._decoded.texture.requires_grad
@@ -253,7 +234,7 @@ def test_one_that_was_not_told_its_captures_says_so(avatar, source):
     again.restore(avatar.state())
     stage = again.stages()[0]
     with pytest.raises(HeadstudioError, match="not known"):
-        again.losses(batch_of(again, source, stage, stage.players[0]), stage, stage.players[0])
+        again.losses(first_batch({"target": (source,)}, stage, stage.players[0]), stage, stage.players[0])
 
 
 def test_codes_of_another_training_have_another_name(source):

@@ -1,7 +1,6 @@
 """The latent head: what reaches which parameters, where the window lies, the graph, the baseline, bad settings."""
 
 import dataclasses
-import fnmatch
 
 import pytest
 import torch
@@ -21,7 +20,7 @@ from headstudio.nn.volume_field import VolumeFieldConfig
 from headstudio.records.channels import FACE_CROP, HEAD_POSE, Scene, View
 from headstudio.render.rays import Box
 from headstudio.training import checkpoint
-from headstudio.training.batches import BatchStream
+from support.learning import first_batch, named, reached
 from support.tiny import tiny_source
 
 CODE = 12
@@ -71,35 +70,17 @@ def made(config, source):
     return avatar
 
 
-def first_batch(avatar, source, stage):
-    stream = BatchStream({"target": (source,)}, stage, 0, 0, torch.device("cpu"))
-    batch = stream.batch(stage.players[0], 0)
-    stream.close()
-    return batch
-
-
-def reached(avatar, value):
-    avatar.zero_grad(set_to_none=True)
-    value.backward()
-    return {n for n, p in avatar.named_parameters() if p.grad is not None and bool((p.grad != 0).any())}
-
-
-def named(avatar, patterns):
-    names = dict(avatar.named_parameters())
-    return {n for n in names if any(fnmatch.fnmatchcase(n, p) for p in patterns)}
-
-
 @pytest.mark.parametrize("config", [TINY, BASELINE, ROUGH])
 def test_each_loss_reaches_the_parameters_it_declares_and_no_others(config, source):
     avatar = made(dataclasses.replace(config, perceptual_weight=0.1), source)
     codes = TRACKED if config.code == "tracked" else CODES
     for stage in avatar.stages():
         player = stage.players[0]
-        losses = avatar.losses(first_batch(avatar, source, stage), stage, player)
+        losses = avatar.losses(first_batch({"target": (source,)}, stage, player), stage, player)
         assert losses.keys() == player.losses.keys()
         for name in losses:
             # Each anew: the graph of one batch is shared.
-            value = avatar.losses(first_batch(avatar, source, stage), stage, player)[name]
+            value = avatar.losses(first_batch({"target": (source,)}, stage, player), stage, player)[name]
             assert value.ndim == 0 and torch.isfinite(value)
             found = reached(avatar, value)
             allowed = named(avatar, REACHES[name] + (() if name == "code" else codes))

@@ -179,6 +179,11 @@ def usable_training_frames(source: Source) -> list[int]:
     return [frame for frame in source.capture.train_frames if bool(source.track.usable[frame])]
 
 
+def spread_out(frames: Sequence[int], count: int) -> list[int]:
+    """Every n-th of some frames, about `count` of them or a few more; all where there are fewer."""
+    return list(frames[:: max(len(frames) // count, 1)])
+
+
 def _resize(pictures: Tensor, size_px: int) -> Tensor:
     if pictures.shape[-1] == size_px:
         return pictures

@@ -14,7 +14,7 @@ from headstudio.nn.face_autoencoder import CodeMapping, FaceDecoder, FaceEncoder
 from headstudio.nn.ssim import ssim
 from headstudio.records.capture import Annotation
 from headstudio.records.channels import FACE_CROP, Channel, Channels
-from headstudio.training.batches import usable_training_frames
+from headstudio.training.batches import spread_out, usable_training_frames
 from headstudio.training.contract import TARGET, AvatarModel, Batch, Driver, Role, Source, Sources, State
 from headstudio.training.stages import OneOf, Optimiser, Player, Sampler, Stage
 
@@ -180,7 +180,7 @@ def _sampler(batch_size: int) -> Sampler:
 def _some_crops(source: Source) -> Float[Tensor, "frames 3 128 128"]:
     """Faces of training frames, spread over the clip."""
     frames = usable_training_frames(source)
-    chosen = frames[:: max(len(frames) // _SAMPLED_AT_REST, 1)]
+    chosen = spread_out(frames, _SAMPLED_AT_REST)
     return source.motion_with({FACE_CROP}).channels[FACE_CROP][chosen]
 
 

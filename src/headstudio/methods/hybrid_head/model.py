@@ -1,8 +1,6 @@
 """The avatar: a mesh and its texture from one code, re-rendered by a network that tells the person from the room."""
 
 import copy
-import hashlib
-import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -44,9 +42,9 @@ from headstudio.records.track import HeadIdentity
 from headstudio.texture.eigen import EigenTextures
 from headstudio.texture.mesh_asset import mesh_asset
 from headstudio.texture.unwrapping import FrameTextures
-from headstudio.training.batches import usable_training_frames
-from headstudio.training.config import to_plain
+from headstudio.training.batches import spread_out, usable_training_frames
 from headstudio.training.contract import AvatarModel, Batch, Capability, Runtime, Source, Sources
+from headstudio.training.latent_space import latent_space
 from headstudio.training.stages import Player, Stage
 
 _MEASURED = 64
@@ -119,8 +117,7 @@ class HybridHead(AvatarModel):
         for source in target:
             self._textures[source.key].make(usable_training_frames(source))
         self._measure_textures()
-        told = json.dumps([to_plain(self.config), [source.key for source in target], torch.initial_seed()])
-        self._space = f"hybrid-head-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+        self._space = latent_space("hybrid-head", self.config, target)
         self.perceptual_loss.choose()
 
     def attach(self, sources: Sources) -> None:
@@ -357,14 +354,14 @@ class HybridHead(AvatarModel):
 
     def _measure_textures(self) -> None:
         key, frames = next(iter(self.known.frames.items()))
-        chosen = frames[:: max(len(frames) // _MEASURED, 1)]
+        chosen = spread_out(frames, _MEASURED)
         found = self._textures[key][chosen]
         away = (found.rgb.float() - self.person.mean.cpu()) / 255
         own = found.own.float() / 255
         variance = (away.square() * own).sum() / (3 * own.sum()).clamp_min(1.0)
         self.texture_deviation = variance.sqrt().clamp_min(_LEAST_DEVIATION).to(self.texture_deviation)
         if self.eigen.components:
-            some = frames[:: max(len(frames) // _SUMMED, 1)]
+            some = spread_out(frames, _SUMMED)
             away = (self._textures[key][some].rgb.float() - self.person.mean.float()) / (255 * self.texture_deviation)
             self.eigen.measure(away, self.counts)
 

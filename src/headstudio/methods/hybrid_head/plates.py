@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from headstudio.errors import HeadstudioError
 from headstudio.records.capture import Capture
 from headstudio.texture.fill import pull_push
-from headstudio.training.batches import FrameStore, usable_training_frames
+from headstudio.training.batches import FrameStore, spread_out, usable_training_frames
 from headstudio.training.contract import Source
 
 FILE = "clean_plate.png"
@@ -60,13 +60,8 @@ def clean_plate(source: Source, size_px: int, frames: int) -> Plate:
 @torch.no_grad()
 def portrait(source: Source, size_px: int, frames: int) -> Float[Tensor, "3 size size"]:
     """The mean of training frames spread over the clip, sRGB in [0, 1]."""
-    store, chosen = FrameStore(source, size_px), _spread(source, frames)
+    store, chosen = FrameStore(source, size_px), spread_out(usable_training_frames(source), frames)
     return torch.stack([store[frame][:3].float() for frame in chosen]).mean(0) / 255
-
-
-def _spread(source: Source, frames: int) -> list[int]:
-    usable = usable_training_frames(source)
-    return usable[:: max(len(usable) // frames, 1)]
 
 
 def _given(capture: Capture, where: Path) -> Float[Tensor, "3 side side"]:
@@ -96,7 +91,7 @@ def _given(capture: Capture, where: Path) -> Float[Tensor, "3 side side"]:
 
 def _estimated(source: Source, size_px: int, frames: int) -> Plate:
     store = FrameStore(source, size_px)
-    stored = torch.stack([store[frame] for frame in _spread(source, frames)])
+    stored = torch.stack([store[frame] for frame in spread_out(usable_training_frames(source), frames)])
     reach = max(size_px // 64, 1)
     near = F.max_pool2d(stored[:, 3:].float() / 255, 2 * reach + 1, stride=1, padding=reach)
     free = (near < _PERSON) & store.valid

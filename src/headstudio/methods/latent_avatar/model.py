@@ -1,8 +1,6 @@
 """The avatar: a volume that a code makes; the code is what an encoder sees in the face."""
 
 import copy
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -30,9 +28,9 @@ from headstudio.records.capture import Annotation
 from headstudio.records.channels import FACE_CROP, HEAD_POSE, Channel, Channels, Rendering, Scene, View, latent_of
 from headstudio.records.track import HeadIdentity
 from headstudio.render.occupancy import OccupancyGrid, matte_cells
-from headstudio.training.batches import FrameStore, usable_training_frames
-from headstudio.training.config import to_plain
+from headstudio.training.batches import FrameStore, spread_out, usable_training_frames
 from headstudio.training.contract import AvatarModel, Batch, Capability, Runtime, Source, Sources
+from headstudio.training.latent_space import latent_space
 from headstudio.training.stages import Player, Stage
 
 _MEAN_RATE = 0.02
@@ -81,8 +79,7 @@ class LatentAvatar(AvatarModel):
             self.encoder.spread(_crops(target, self.config.spread_frames))
         if self.head.grid is not None and self.config.matte_frames:
             self.head.grid.restrict(_cut(self.head.grid, target, self.config))
-        told = json.dumps([to_plain(self.config), [source.key for source in target], torch.initial_seed()])
-        self._space = f"latent-avatar-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+        self._space = latent_space("latent-avatar", self.config, target)
         self.perceptual_loss.choose()
 
     def stages(self) -> tuple[Stage, ...]:
@@ -237,7 +234,7 @@ def _crops(sources: Sequence[Source], frames: int) -> Float[Tensor, "crops 3 sid
     found = []
     for source in sources:
         usable = usable_training_frames(source)
-        found.append(source.motion_with({FACE_CROP}).at(usable[:: max(len(usable) // frames, 1)])[FACE_CROP])
+        found.append(source.motion_with({FACE_CROP}).at(spread_out(usable, frames))[FACE_CROP])
     return torch.cat(found)
 
 
@@ -247,7 +244,7 @@ def _cut(grid: OccupancyGrid, sources: tuple[Source, ...], config: LatentAvatarC
     allowed = torch.zeros_like(grid.allowed)
     for source in sources:
         frames = usable_training_frames(source)
-        chosen = torch.tensor(frames[:: max(len(frames) // config.matte_frames, 1)])
+        chosen = torch.tensor(spread_out(frames, config.matte_frames))
         store = FrameStore(source, config.rays_side)
         mattes = torch.stack([store[int(frame)][3:] for frame in chosen]).float() / 255
         view = source.track.view(chosen, size_px=config.rays_side)

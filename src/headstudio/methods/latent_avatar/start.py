@@ -7,7 +7,7 @@ and minutes of training end in their average. Only the neutral head and its pose
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,7 +15,8 @@ from headstudio.geometry.rigid import transform
 from headstudio.motion.articulation import camera_pose
 from headstudio.render.closest import SurfaceIndex, signed_distance
 from headstudio.render.rays import Box
-from headstudio.training.batches import FrameStore, usable_training_frames
+from headstudio.texture.fill import pull_push
+from headstudio.training.batches import FrameStore, spread_out, usable_training_frames
 from headstudio.training.contract import Source
 
 CHANNELS = 4
@@ -59,9 +60,9 @@ def first_volume(
         colours, seen = _seen(source, points_m[near], normals[near])
         total[near] += colours
         weight[near] += seen
-    looked_at = (weight > _LEAST_WEIGHT).reshape((side,) * 3)
-    colours = _continued((total / weight.clamp_min(_LEAST_WEIGHT)).reshape(side, side, side, 3), looked_at)
-    return torch.cat([density.reshape(side, side, side, 1), colours], dim=-1)
+    known = (total / weight.clamp_min(_LEAST_WEIGHT)).T.reshape(3, side, side, side)
+    colours = pull_push(known, (weight > _LEAST_WEIGHT).float().reshape(1, side, side, side))
+    return torch.cat([density.reshape(side, side, side, 1), colours.permute(1, 2, 3, 0)], dim=-1)
 
 
 def trilinear(
@@ -93,8 +94,8 @@ def _places(box: Box, side: int) -> Float[Tensor, "points 3"]:
 
 def _seen(source: Source, points_m: Tensor, normals: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted colours of places in training frames, and the weights."""
-    store, usable = FrameStore(source, _SIDE_PX), usable_training_frames(source)
-    frames = torch.tensor(usable[:: max(len(usable) // _LOOKED_AT, 1)])
+    store = FrameStore(source, _SIDE_PX)
+    frames = torch.tensor(spread_out(usable_training_frames(source), _LOOKED_AT))
     view = source.track.view(frames, size_px=_SIDE_PX)
     poses = camera_pose(source.motion.at(frames), view).float()
     K_px = view.camera.K_px.float().expand(len(frames), 3, 3)
@@ -109,25 +110,3 @@ def _seen(source: Source, points_m: Tensor, normals: Tensor) -> tuple[Tensor, Te
         counts = ((facing - _FACING).clamp_min(0) * (looked[:, 3] > _PERSON))[:, None] ** 2
         total, weight = total + counts * looked[:, :3], weight + counts
     return total, weight
-
-
-def _continued(
-    colours: Float[Tensor, "side side side 3"], known: Bool[Tensor, "side side side"]
-) -> Float[Tensor, "side side side 3"]:
-    """Colours where none was seen, from those nearby: pull-push of `texture/fill.py` with one axis more."""
-    levels = [(colours.permute(3, 0, 1, 2)[None], known.float()[None, None])]
-    while min(levels[-1][0].shape[-3:]) > 1:
-        values, trust = levels[-1]
-        summed, total = (
-            F.avg_pool3d(part, 2, ceil_mode=True, count_include_pad=False) for part in (values * trust, trust)
-        )
-        levels.append((summed / total.clamp_min(1e-8), (8 * total).clamp(0, 1)))
-    filled = torch.where(levels[-1][1] > 0, levels[-1][0], 0.5)
-    for values, trust in reversed(levels[:-1]):
-        wider = F.interpolate(filled, values.shape[-3:], mode="trilinear", align_corners=False)
-        filled = wider + trust * (values - wider)
-    return filled[0].permute(1, 2, 3, 0)
-
-
-def _halved(values: Tensor) -> Tensor:
-    return F.avg_pool3d(values, 2, ceil_mode=True, count_include_pad=False)

@@ -32,7 +32,7 @@ from headstudio.records.track import HeadIdentity
 from headstudio.render.composite import over
 from headstudio.render.mesh import MeshTopology
 from headstudio.texture.mesh_asset import mesh_asset
-from headstudio.training.batches import usable_training_frames
+from headstudio.training.batches import spread_out, usable_training_frames
 from headstudio.training.contract import AvatarModel, Batch, Capability, Runtime, Source, Sources
 from headstudio.training.stages import Player, Stage
 
@@ -246,7 +246,7 @@ def _is_bald(source: Source, known: frozenset[Annotation]) -> bool:
     if Annotation.PARSING not in known:
         return False
     frames = usable_training_frames(source)
-    chosen = frames[:: max(len(frames) // _LOOKED_AT, 1)]
+    chosen = spread_out(frames, _LOOKED_AT)
     labels = torch.stack([source.capture.parsing(frame) for frame in chosen])
     hair, skin = ((labels == int(label)).sum() for label in (Label.HAIR, Label.SKIN))
     return bool(hair < _BALD_SHARE * (hair + skin))

@@ -19,7 +19,7 @@ from headstudio.methods.style_avatar.windows import Windows
 from headstudio.texture.fill import pull_push
 from headstudio.texture.regions import soft_mask
 from headstudio.texture.texels import TexelMap
-from headstudio.training.batches import FrameStore, usable_training_frames
+from headstudio.training.batches import FrameStore, spread_out, usable_training_frames
 from headstudio.training.contract import Source
 
 _LOOKED_AT = 32
@@ -130,8 +130,8 @@ def average_person(
     source: Source, people: People, number: int, side_px: int
 ) -> tuple[Float[Tensor, "4 side_px side_px"], Float[Tensor, "1 2"]]:
     """Colours in [-1, 1] and matte of the person, averaged with the head in one place, and that place."""
-    store, usable = FrameStore(source, side_px), usable_training_frames(source)
-    frames = torch.tensor(usable[:: max(len(usable) // _LOOKED_AT, 1)])
+    store = FrameStore(source, side_px)
+    frames = torch.tensor(spread_out(usable_training_frames(source), _LOOKED_AT))
     seen = torch.stack([store[int(frame)] for frame in frames]).float() / 255
     masks = torch.cat([_mask(source, people, number, side_px, one) for one in frames.split(1)])
     middle = torch.full((1, 2), 0.5)
@@ -184,7 +184,7 @@ def empty_background(
     side = covered_cells * sizes.picture_px
     store, frames = FrameStore(source, side), usable_training_frames(source)
     total, seen = torch.zeros(3, side, side), torch.zeros(1, side, side)
-    for frame in frames[:: max(len(frames) // _LOOKED_AT, 1)]:
+    for frame in spread_out(frames, _LOOKED_AT):
         stored = store[frame].float() / 255
         free = (_widened(stored[3:]) < _PERSON) * store.valid[0]
         total += stored[:3] * free
